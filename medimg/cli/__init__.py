@@ -1,0 +1,1 @@
+"""The command line's entry: finds commands, and turns expected failures into text."""

@@ -1,0 +1,118 @@
+"""`medimg`: a click group that loads commands when they are named, and one error boundary."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from medimg import __version__
+from medimg.core.errors import MedimgError, UsageError, near_misses
+
+EPILOG = "Start with: medimg verify ./chest_xray   or, without data: medimg demo"
+ISSUES = "medimg stopped where it should not have. Please report it with the lines above."
+
+
+class LazyGroup(click.Group):
+    """Commands come from plugins; a command's module is imported when the command is named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        from medimg.manager import plugins
+
+        return sorted(plugins().commands())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        from medimg.manager import plugins
+
+        manager = plugins()
+        info = manager.commands().get(cmd_name)
+        return manager.resolve(info) if info else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name = click.utils.make_str(args[0])
+        if not name.startswith("-") and name not in self.list_commands(ctx):
+            raise UsageError(
+                f"there is no command {name!r}", near_misses(name, self.list_commands(ctx))
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from medimg.manager import plugins
+
+        rows = [(name, info.summary) for name, info in sorted(plugins().commands().items())]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(
+    cls=LazyGroup,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="medimg")
+def cli() -> None:
+    """Check, train and report on medical-image classifiers without fooling yourself."""
+
+
+def complain(error: MedimgError) -> None:
+    """`Error: what, where`, and the next step on a line of its own."""
+    click.echo(f"Error: {error.message}", err=True)
+    if error.hint:
+        click.echo("\n".join(f"  {line}" for line in error.hint.splitlines()), err=True)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Runs a command line and returns its exit code; expected failures leave no traceback."""
+    try:
+        code = cli.main(args=arguments, prog_name="medimg", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except MedimgError as error:
+        complain(error)
+        return error.exit_code
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.UsageError as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted.", err=True)
+        return 130
+    except BrokenPipeError:
+        # the reader of a pipe (head, less) went away: not our failure
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return disk_trouble(error)
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        click.echo(ISSUES, err=True)
+        return 4
+
+
+def disk_trouble(error: OSError) -> int:
+    """Full disks and unreadable files are the user's to mend; what else is not keeps its trace."""
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" ({error.filename})" if error.filename else ""
+        click.echo(f"Error: the disk is full{where}", err=True)
+        click.echo("  Free some space, or write elsewhere: --out DIR", err=True)
+        return 3
+    import traceback
+
+    traceback.print_exc()
+    click.echo(ISSUES, err=True)
+    return 4
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Options that read the same in every command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from medimg.core.errors import UsageError
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def stack(*decorators: Decorator) -> Decorator:
+    """One decorator from several, applied so that help lists them in this order."""
+
+    def apply(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+def pairs(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict:
+    """`KEY=VALUE` options as a dict."""
+    found = {}
+    for value in values:
+        key, separator, text = value.partition("=")
+        if not separator or not key.strip():
+            raise UsageError(f"-o {value!r} is not KEY=VALUE", "For example: -o label=dx")
+        found[key.strip()] = text
+    return found
+
+
+dataset_argument = click.argument("dataset", metavar="DATASET")
+
+dataset_options = stack(
+    click.option(
+        "--layout", metavar="NAME", help="Which dataset plugin reads DATASET (default: the surest)."
+    ),
+    click.option(
+        "-o",
+        "--option",
+        "options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=pairs,
+        help="An option of the layout: -o label=dx -o group=patient, -o group_regex=…",
+    ),
+    click.option(
+        "--positive", metavar="CLASS", help="The class that sensitivity and AUROC are about."
+    ),
+)
+
+split_options = stack(
+    click.option("--splits", metavar="FILE", help="Use this splits.csv (medimg split makes one)."),
+    click.option(
+        "--split-ratios", metavar="A/B/C", help="Make a split by patient: 70/15/15 or 80/20."
+    ),
+)
+
+backend_option = click.option(
+    "--backend", default="auto", show_default=True, metavar="NAME", help="torch, keras, linear, …"
+)
+
+report_options = stack(
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw."),
+    click.option(
+        "--out", default="runs", show_default=True, metavar="DIR", help="Where run folders go."
+    ),
+    click.option("--name", metavar="NAME", help="Name of the run folder."),
+    click.option("--json", "as_json", is_flag=True, help="The report as JSON on standard output."),
+    click.option("-q", "--quiet", is_flag=True, help="Print only what was asked for."),
+    click.option("-v", "--verbose", is_flag=True, help="Print more."),
+    click.option("--no-progress", is_flag=True, help="No progress bars."),
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")

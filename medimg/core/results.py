@@ -1,0 +1,230 @@
+"""The `result` part of each command's report; CONTRACT of what scripts may rely on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Result(BaseModel):
+    """Numbers that don't exist are null, never NaN."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+Counts = dict[str, int]
+SplitCounts = dict[str, Counts]
+
+
+class InspectResult(Result):
+    layout_reason: str
+    sizes: dict[str, Any]
+    modes: Counts
+    formats: Counts
+    intensity: dict[str, Any]
+    groups: dict[str, Any] | None = None
+    plots: list[str] = []
+
+
+class CheckStatus(Result):
+    status: str
+    count: int = 0
+    seconds: float = 0.0
+    reason: str | None = None
+
+
+class VerifyResult(Result):
+    checks: dict[str, CheckStatus]
+    files: int
+    images_per_second: float | None
+    clean: str | None = None
+
+
+class SplitResult(Result):
+    ratios: dict[str, float]
+    counts: SplitCounts
+    groups: Counts | None
+    file: str
+    hash: str = ""
+    distance: float | None = None
+    note: str | None = None
+
+
+class BalanceResult(Result):
+    method: str
+    before: Counts
+    after: Counts
+    class_weights: dict[str, float]
+    synthetic: int = 0
+    file: str
+    split: str | None = None
+
+
+class Curve(Result):
+    learning_rate: list[float]
+    loss: list[float]
+
+
+class LrFindResult(Result):
+    suggestion: float | None
+    rule: str | None
+    candidates: dict[str, float | None]
+    curve: Curve
+    reason: str
+    plots: list[str] = []
+
+
+class Parameters(Result):
+    total: int
+    trainable: int
+
+
+class TrainResult(Result):
+    model: str
+    parameters: Parameters
+    epochs: int
+    best_epoch: int
+    stopped_by: str
+    history: dict[str, list[float | None]]
+    metrics: dict[str, float | None]
+    threshold: dict[str, Any] | None
+    images_per_second: float | None
+    parent: str | None = None
+    before: dict[str, float | None] | None = None
+    learning_rate: float | None = None
+    weights: dict[str, Any] | None = None
+    split: str | None = None
+    resize: str | None = None
+    artifacts: list[str] = []
+
+
+class MetricValue(Result):
+    value: float | None
+    ci95: tuple[float, float] | None = None
+    method: str | None = None
+    n: int | None = None
+    reason: str | None = None
+
+
+Metrics = dict[str, MetricValue]
+
+
+class EvaluateResult(Result):
+    split: str
+    unit: str = "image"
+    images: int
+    groups: int | None
+    positive: str | None
+    threshold: dict[str, Any] | None
+    metrics: Metrics
+    metrics_at_half: Metrics | None = None
+    per_class: dict[str, dict[str, float | int | None]]
+    confusion_matrix: dict[str, Any]
+    baseline: dict[str, Any]
+    calibration: dict[str, Any]
+    by_group: dict[str, Any] | None = None
+    subgroups: dict[str, Any] = {}
+    ci: dict[str, Any]
+    test_looks: int | None = None
+    training: dict[str, Any]
+    artifacts: list[str] = []
+
+
+class ComparedRun(Result):
+    name: str
+    model: str | None
+    backend: str | None
+    settings: dict[str, Any]
+    metrics: Metrics
+
+
+class Pair(Result):
+    a: str
+    b: str
+    metric: str
+    difference: float | None
+    ci95: tuple[float, float] | None = None
+    test: str | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    reason: str | None = None
+
+
+class RefusedRun(Result):
+    run: str
+    why: str
+
+
+class CompareResult(Result):
+    runs: list[ComparedRun]
+    baseline: str | None
+    pairs: list[Pair]
+    comparable: bool
+    refused: list[RefusedRun]
+    metric: str | None = None
+    samples: int | None = None
+    artifacts: list[str] = []
+
+
+class Prediction(Result):
+    path: str
+    label: str
+    probabilities: dict[str, float]
+
+
+class PredictResult(Result):
+    run: str
+    classes: list[str]
+    threshold: float | None = None
+    predictions: list[Prediction]
+    failed: list[dict[str, str]] = []
+
+
+class DemoResult(Result):
+    steps: list[dict[str, Any]]
+    lesson: dict[str, Any] | None
+    data: str
+    open: list[str] = []
+
+
+class DoctorResult(Result):
+    backends: list[dict[str, Any]]
+    packages: dict[str, str | None]
+    broken: list[dict[str, str]] = []
+
+
+class PluginRow(Result):
+    name: str
+    kind: str
+    distribution: str
+    version: str
+    status: str
+    reason: str = ""
+
+
+RESULTS: dict[str, type[Result]] = {
+    "inspect": InspectResult,
+    "verify": VerifyResult,
+    "split": SplitResult,
+    "balance": BalanceResult,
+    "lr-find": LrFindResult,
+    "train": TrainResult,
+    "finetune": TrainResult,
+    "evaluate": EvaluateResult,
+    "compare": CompareResult,
+    "predict": PredictResult,
+    "doctor": DoctorResult,
+    "demo": DemoResult,
+}
+
+
+class FindingModel(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    check: str
+    severity: str
+    message: str
+    count: int = 0
+    items: list[dict[str, Any]] = Field(default_factory=list)
+    hint: str = ""

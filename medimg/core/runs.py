@@ -1,0 +1,221 @@
+"""Run folders: where they go, what stands in them, and how they are read back."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medimg.core.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from medimg.core.types import Sample
+
+REPORT = "report.json"
+RECIPE = "recipe.yaml"
+MODEL = "model"
+MODEL_CARD = "model/model.json"
+PREDICTION_FIELDS = ("path", "split", "label", "group", "sha256")
+
+
+def new_run_folder(out: Path, command: str, subject: str, name: str | None = None) -> Path:
+    """A fresh folder `<out>/<name or UTC stamp-command-subject>`.
+
+    Raises:
+        InputError: the name is taken by a finished run, or the folder can't be made.
+    """
+    from medimg.core.report import cannot_write
+
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", subject).strip("-.") or "run"
+    folder = out / (name or f"{stamp}-{command}-{plain}")
+    try:
+        if name is not None:
+            if any(folder.glob("*")):
+                raise InputError(
+                    f"{folder} exists and is not empty", "Choose another --name, or remove it."
+                )
+            folder.mkdir(parents=True, exist_ok=True)
+            return folder
+        for number in range(1, 1000):
+            candidate = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+            try:
+                candidate.mkdir(parents=True)
+                return candidate
+            except FileExistsError:
+                continue
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    raise InputError(f"{out} holds too many runs of this second", "Give --name.")
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Predictions of one split.
+
+    Args:
+        classes: K names, in the order of the columns.
+        paths, labels, groups, sha256: N rows; labels are class names; group None where unknown.
+        probabilities: Float64[N, K].
+        split: which part they are of.
+    """
+
+    classes: tuple[str, ...]
+    paths: tuple[str, ...]
+    labels: tuple[str, ...]
+    groups: tuple[str | None, ...]
+    sha256: tuple[str, ...]
+    probabilities: np.ndarray
+    split: str
+
+    def label_numbers(self) -> np.ndarray:
+        """Int[N], each label's place in `classes`."""
+        import numpy as np
+
+        place = {name: number for number, name in enumerate(self.classes)}
+        return np.array([place[label] for label in self.labels], dtype=np.int64)
+
+    def group_names(self) -> list[str] | None:
+        """The patients, one an image; None unless every image has one."""
+        if any(group is None for group in self.groups) or not self.groups:
+            return None
+        return [str(group) for group in self.groups]
+
+
+def predictions_of(
+    samples: Sequence[Sample],
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    sha256: Iterable[str],
+    split: str,
+) -> Predictions:
+    """Predictions from samples and Float[N, K] probabilities in the same order."""
+    import numpy as np
+
+    return Predictions(
+        tuple(classes),
+        tuple(s.path for s in samples),
+        tuple(str(s.label) for s in samples),
+        tuple(s.group for s in samples),
+        tuple(sha256),
+        np.asarray(probabilities, dtype=np.float64),
+        split,
+    )
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """`path,split,label,group,sha256,prob_<class>…`, a row an image, full float precision."""
+    import io
+
+    from medimg.core.report import write_atomically
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*PREDICTION_FIELDS, *(f"prob_{c}" for c in predictions.classes)])
+    for row, path_, label, group, digest in zip(
+        predictions.probabilities.tolist(),
+        predictions.paths,
+        predictions.labels,
+        predictions.groups,
+        predictions.sha256,
+        strict=True,
+    ):
+        head = [path_, predictions.split, label, group if group is not None else "", digest]
+        writer.writerow([*head, *(repr(p) for p in row)])
+    write_atomically(path, text.getvalue())
+
+
+def read_predictions(path: Path) -> Predictions:
+    """What `write_predictions` wrote.
+
+    Raises:
+        InputError: the file is missing or not of that shape.
+    """
+    import numpy as np
+
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}") from error
+    columns = [c for c in (rows[0] if rows else {}) if c and c.startswith("prob_")]
+    missing = [f for f in PREDICTION_FIELDS if rows and f not in rows[0]]
+    if not rows or not columns or missing:
+        what = "holds no rows" if not rows else f"lacks {', '.join(missing) or 'prob_<class>'}"
+        raise InputError(f"{path} {what}", "Columns: path,split,label,group,sha256,prob_<class>…")
+    try:
+        probabilities = np.array([[float(r[c]) for c in columns] for r in rows])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path} holds a probability that is no number: {error}") from error
+    return Predictions(
+        tuple(c.removeprefix("prob_") for c in columns),
+        tuple(r["path"] for r in rows),
+        tuple(r["label"] for r in rows),
+        tuple(r["group"] or None for r in rows),
+        tuple(r["sha256"] for r in rows),
+        probabilities,
+        rows[0]["split"],
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished train or finetune run, read back.
+
+    Args:
+        folder: the run folder.
+        report: its report as plain data.
+        recipe: every setting resolved.
+        card: `model/model.json`: spec, classes, positive, resize, backend, threshold.
+    """
+
+    folder: Path
+    report: dict[str, Any]
+    recipe: dict[str, Any]
+    card: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+
+def read_run(folder: Path) -> Run:
+    """A trained run.
+
+    Raises:
+        InputError: the folder is missing, unfinished, or no training run.
+    """
+    import yaml
+
+    from medimg.core.report import read_report
+
+    if not folder.exists():
+        raise InputError(f"the run folder {folder} does not exist", "ls runs/ shows your runs.")
+    if not (folder / REPORT).is_file():
+        unfinished = (folder / RECIPE).is_file()
+        raise InputError(
+            f"{folder} holds no report.json"
+            + (": the run did not finish" if unfinished else ": it is no run folder"),
+            f"Go on with it: medimg train --resume {folder}"
+            if unfinished
+            else "Give a folder that medimg train or finetune made.",
+        )
+    report = read_report(folder / REPORT)
+    if report.get("command") not in ("train", "finetune"):
+        raise InputError(
+            f"{folder} is a run of medimg {report.get('command')}, not of train or finetune",
+            "Give a folder that medimg train or finetune made.",
+        )
+    try:
+        card = json.loads((folder / MODEL_CARD).read_text(encoding="utf-8"))
+        recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{folder} is damaged: {error}", "Train it again.") from error
+    return Run(folder, report, recipe, card)
