@@ -1,0 +1,131 @@
+"""A recipe: every setting of a training run, resolved from flags, file, registry and defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from medimg.core.errors import InputError, UsageError, near_misses
+
+Schedule = Literal["one-cycle", "cosine", "constant", "plateau"]
+
+
+class Recipe(BaseModel):
+    """What `recipe.yaml` holds: enough to run it again.
+
+    Learning rates are per step of the optimizer; `patience` counts epochs; `shift`-like
+    augmentation settings come from the registry's presets.
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    dataset: str = ""
+    layout: str | None = None
+    options: dict[str, str] = {}
+    positive: str | None = None
+    splits: str | None = None
+    split_ratios: str | None = None
+    allow: list[str] = []
+
+    model: str | None = None
+    backend: str = "auto"
+    weights: str = "none"
+    freeze: Literal["backbone", "none"] | None = None
+    image_size: int | None = Field(None, ge=8, le=4096)
+    resize: Literal["squash", "pad"] = "squash"
+
+    epochs: int = Field(15, ge=1, le=100_000)
+    batch_size: int = Field(32, ge=1, le=65_536)
+    learning_rate: float | Literal["auto"] = 1e-3
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    schedule: Schedule = "one-cycle"
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    clip_norm: float | None = Field(None, gt=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    focal_gamma: float = Field(0.0, ge=0)
+    l2: float = Field(0.0, ge=0)
+    patience: int | None = Field(None, ge=1)
+    min_delta: float = Field(1e-4, ge=0)
+    plateau_patience: int = Field(5, ge=1)
+    plateau_factor: float = Field(0.1, gt=0, lt=1)
+    plateau_floor: float = Field(1e-7, ge=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    balance: str = "none"
+    augment: str = "auto"
+    seed: int = 0
+
+    parent: str | None = None
+    unfreeze: float | None = Field(None, gt=0, le=1)
+
+
+def check_learning_rate(recipe: Recipe) -> None:
+    """Raises UsageError where a learning rate is not positive."""
+    rate = recipe.learning_rate
+    if rate != "auto" and not 0 < float(rate) <= 100:
+        raise UsageError(
+            f"the learning rate {rate} is out of range", "Usual: 1e-5 to 1e-1, or auto."
+        )
+
+
+def resolve(
+    flags: Mapping[str, Any], file: Mapping[str, Any], card: Mapping[str, Any] | None = None
+) -> Recipe:
+    """Flags win over the file, the file over the model card, the card over the defaults.
+
+    Args:
+        flags: options that were given (those left at their default are absent).
+        file: settings of `--recipe FILE`.
+        card: the model card's own settings.
+
+    Raises:
+        UsageError: an unknown or unusable setting.
+    """
+    settings: dict[str, Any] = {**(card or {}), **file, **flags}
+    known = list(Recipe.model_fields)
+    for name in settings:
+        if name not in known:
+            raise UsageError(f"no setting is called {name!r}", near_misses(name, known))
+    try:
+        recipe = Recipe.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise UsageError(
+            f"{name.replace('_', '-')} can't be {first.get('input')!r}: {first['msg']}",
+            "medimg train --help lists what can be given.",
+        ) from error
+    check_learning_rate(recipe)
+    return recipe
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The settings of a recipe file.
+
+    Raises:
+        InputError: it can't be read, or is no mapping.
+    """
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"the recipe {path} can't be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"the recipe {path} is no YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise InputError(f"the recipe {path} holds no settings", "For example: epochs: 20")
+    return {str(key).replace("-", "_"): value for key, value in data.items()}
+
+
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """Every setting, one a line."""
+    import yaml
+
+    from medimg.core.report import write_atomically
+
+    write_atomically(path, yaml.safe_dump(recipe.model_dump(), sort_keys=False))

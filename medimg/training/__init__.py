@@ -1,0 +1,1 @@
+"""Training: the epoch loop, learning-rate schedules and the learning-rate finder."""

@@ -1,0 +1,441 @@
+"""From a recipe to something that can be trained: data, network, batches, settings resolved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medimg.core.augment import Augmentation
+from medimg.core.cache import Pixels, PixelSpec, load_pixels
+from medimg.core.errors import InputError, Refused, UsageError, near_misses
+from medimg.core.loader import Loader
+from medimg.core.types import (
+    DatasetIndex,
+    Finding,
+    ModelSpec,
+    Network,
+    Objective,
+    Optimizer,
+    RuntimeInfo,
+    Sample,
+)
+
+if TYPE_CHECKING:
+    from medimg.core.recipe import Recipe
+    from medimg.core.registry import ModelCard, Registry
+    from medimg.manager import PluginManager
+
+Bar = Callable[[str, int], AbstractContextManager[Any]]
+
+SMALL_SIDE_PX = 64
+DEFAULT_AUGMENTATION = "light"
+DEFAULT_PATIENCE = 10
+
+
+@dataclass(frozen=True)
+class Data:
+    """A dataset that has been read, split and scanned.
+
+    Args:
+        index: with a split on every sample that is used.
+        records: path to ScanRecord.
+        fingerprint: of the dataset.
+        split_hash: of the split; `split_note` says where the split comes from.
+    """
+
+    index: DatasetIndex
+    records: Mapping[str, Any]
+    fingerprint: str
+    split_hash: str
+    split_note: str
+
+    def sha256(self) -> dict[str, str]:
+        return {path: record.sha256 for path, record in self.records.items()}
+
+    def class_number(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.index.classes)}
+
+    def labels(self, samples: Sequence[Sample]) -> np.ndarray:
+        """Int64[N], each label's place in the classes."""
+        number = self.class_number()
+        return np.array([number[str(s.label)] for s in samples], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything a run needs, resolved.
+
+    Args:
+        recipe: with nothing left at "auto" but the learning rate.
+        trainable_from: index of the lowest trained stage.
+    """
+
+    recipe: Recipe
+    data: Data
+    backend: Any
+    spec: ModelSpec
+    runtime: RuntimeInfo
+    positive: int | None
+    train: Loader
+    val: Loader | None
+    train_samples: tuple[Sample, ...]
+    val_samples: tuple[Sample, ...]
+    objective: Objective
+    optimizer: Optimizer
+    findings: tuple[Finding, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.data.index.classes
+
+
+# -- data ----------------------------------------------------------------------------------------
+
+
+def split_and_scan(
+    index: DatasetIndex,
+    *,
+    splits: str | None,
+    split_ratios: str | None,
+    seed: int,
+    scan: Callable[[DatasetIndex], Mapping[str, Any]],
+) -> Data:
+    """Applies the rule for splits, then reads every file once.
+
+    Raises:
+        InputError, UsageError: an unusable split or dataset.
+    """
+    from medimg.core.index import fingerprint
+    from medimg.core.split import ensure_splits, parse_ratios, split_hash
+
+    index, note = ensure_splits(
+        index,
+        splits_file=Path(splits) if splits else None,
+        ratios=parse_ratios(split_ratios) if split_ratios else None,
+        seed=seed,
+    )
+    records = scan(index)
+    digests = {path: record.sha256 for path, record in records.items()}
+    return Data(index, records, fingerprint(index, digests), split_hash(index.samples), note)
+
+
+def refuse_bad_data(data: Data, manager: PluginManager, allow: Sequence[str]) -> list[Finding]:
+    """The gate before training: what was allowed comes back as findings for the report.
+
+    Raises:
+        Refused: the data hold errors that make a result meaningless.
+        UsageError: `allow` names no check.
+    """
+    from medimg.core.checking import GATE, gate
+
+    for name in allow:
+        if name not in manager.checks() and name not in GATE:
+            raise UsageError(f"no check is called {name!r}", near_misses(name, list(GATE)))
+    blocking, allowed = gate(
+        data.index, data.records, manager.functions(manager.checks()), set(allow)
+    )
+    if blocking:
+        raise refusal(blocking)
+    return list(allowed)
+
+
+def refusal(blocking: Sequence[Finding]) -> Refused:
+    lines = [f"{f.check}: {f.message}" for f in blocking]
+    names = " ".join(f"--allow {f.check}" for f in blocking)
+    hints = [f.hint for f in blocking if f.hint]
+    return Refused(
+        "the data would make the result meaningless\n  " + "\n  ".join(lines),
+        "\n".join(
+            [
+                *hints[:3],
+                "See the files: medimg verify DATASET; leave them out: "
+                "medimg verify DATASET --write-clean clean.csv",
+                f"Train all the same: {names}",
+            ]
+        ),
+        tuple(blocking),
+    )
+
+
+# -- model ---------------------------------------------------------------------------------------
+
+
+def median_side(records: Mapping[str, Any]) -> int:
+    """The median of the images' longer sides, in pixels."""
+    sides = [max(r.width, r.height) for r in records.values() if r.width and r.height]
+    if not sides:
+        raise InputError("no image can be read", "medimg verify DATASET says why.")
+    return int(np.median(sides))
+
+
+def choose_model(
+    recipe: Recipe, data: Data, registry: Registry, backend: str
+) -> tuple[str, ModelCard]:
+    """The model asked for, the dataset card's, or the default for this size and backend."""
+    if recipe.model is not None:
+        card = registry.model(recipe.model)
+        if backend not in card.backends:
+            raise UsageError(
+                f"the backend {backend!r} does not build {recipe.model!r} "
+                f"(its backends: {', '.join(card.backends)})",
+                f"medimg models lists what {backend} builds.",
+            )
+        return recipe.model, card
+    small = median_side(data.records) <= SMALL_SIDE_PX
+    known = registry.datasets.get(data.index.card or "")
+    wishes = [known.default_model if known else None, "cnn2" if small else "cnn3"]
+    built = [name for name, card in registry.models.items() if backend in card.backends]
+    for name in wishes:
+        if name in built:
+            return name, registry.models[name]
+    if not built:
+        raise UsageError(f"no model of the registry is built by the backend {backend!r}")
+    return built[0], registry.models[built[0]]
+
+
+def choose_size(recipe: Recipe, card: ModelCard, data: Data) -> int:
+    """The size asked for, else the card's, but never larger than the pictures are."""
+    if recipe.image_size is not None:
+        return recipe.image_size
+    return min(card.input_size, max(8, median_side(data.records)))
+
+
+def check_size(spec: ModelSpec) -> None:
+    """Raises UsageError where the layers leave no pixel of an image this small."""
+    side = min(spec.height, spec.width)
+    for layer in spec.layers:
+        if layer.startswith("conv"):
+            side -= 2
+        elif layer == "pool":
+            side //= 2
+        if side < 1:
+            raise UsageError(
+                f"{spec.name} needs larger images than {spec.height} px: {layer} finds none left",
+                "Give a larger --image-size, or a smaller model: --model cnn2",
+            )
+
+
+def resolve_precision(asked: str, runtime: RuntimeInfo, side: int) -> str:
+    """bfloat16 on GPUs that have it and on CPUs with AMX-BF16 from 64 px, else float32."""
+    if asked != "auto":
+        return asked
+    worthwhile = runtime.accelerator or side >= SMALL_SIDE_PX
+    return "bfloat16" if runtime.bfloat16 and worthwhile else "float32"
+
+
+# -- batches -------------------------------------------------------------------------------------
+
+
+def augmentation_of(recipe: Recipe, data: Data, registry: Registry) -> tuple[str, Augmentation]:
+    """The preset asked for; `auto` takes the dataset card's, else a light one.
+
+    Raises:
+        UsageError: no such preset.
+    """
+    name = recipe.augment
+    if name == "auto":
+        known = registry.datasets.get(data.index.card or "")
+        name = (known.augmentation if known else None) or DEFAULT_AUGMENTATION
+    if name == "none":
+        return name, Augmentation()
+    if name not in registry.augmentations:
+        raise UsageError(
+            f"no augmentation preset is called {name!r}",
+            near_misses(name, [*registry.augmentations, "none"]),
+        )
+    return name, Augmentation.of(registry.augmentations[name].model_dump())
+
+
+def balanced(
+    method: str, labels: np.ndarray, groups: Sequence[str | None], seed: int, manager: PluginManager
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """(Int[M] rows of the training part, Float[M] weights or None) after balancing.
+
+    Raises:
+        UsageError: no such method.
+    """
+    if method == "none":
+        return np.arange(len(labels)), None
+    samplers = manager.samplers()
+    if method not in samplers:
+        raise UsageError(
+            f"no way to balance is called {method!r}", near_misses(method, [*samplers, "none"])
+        )
+    known = all(g is not None for g in groups)
+    numbers = np.unique([str(g) for g in groups], return_inverse=True)[1] if known else None
+    plan = manager.resolve(samplers[method])().plan(labels, numbers, seed)
+    return plan.indices, plan.class_weights[labels[plan.indices]]
+
+
+def load_parts(
+    data: Data, samples: Sequence[Sample], spec: ModelSpec, resize: str, bar: Bar
+) -> Pixels:
+    """Decoded pixels of some samples."""
+    pixel_spec = PixelSpec(spec.height, spec.width, spec.channels, resize)
+    with bar("Decoding", len(samples)) as progress:
+        return load_pixels(
+            samples, data.index.source, data.sha256(), pixel_spec, progress.update
+        )
+
+
+def loader_of(
+    data: Data, samples: Sequence[Sample], pixels: Pixels, batch_size: int, seed: int
+) -> Loader:
+    """A plain loader over some samples, in their order."""
+    digests = [data.records[s.path].sha256 for s in samples]
+    return Loader(
+        pixels.array,
+        pixels.rows_of(digests),
+        data.labels(samples),
+        len(data.index.classes),
+        batch_size,
+        seed=seed,
+    )
+
+
+# -- all of it -----------------------------------------------------------------------------------
+
+
+def prepare(
+    recipe: Recipe,
+    data: Data,
+    *,
+    manager: PluginManager,
+    registry: Registry,
+    bar: Bar,
+    spec: ModelSpec | None = None,
+) -> Experiment:
+    """Resolves what the recipe leaves open and readies data and settings.
+
+    Args:
+        spec: the network of a parent run; default the recipe's or the dataset's model.
+
+    Raises:
+        Refused: the gate found errors.
+        UsageError, InputError, BackendError: what can't be used.
+    """
+    findings = refuse_bad_data(data, manager, recipe.allow)
+    backend_name, backend = manager.backend(recipe.backend)
+    runtime = backend.runtime()
+    if spec is None:
+        name, card = choose_model(recipe, data, registry, backend_name)
+        size = choose_size(recipe, card, data)
+        spec = card.spec(classes=len(data.index.classes), size=size, channels=None)
+        recipe = with_card_settings(recipe, card)
+    else:
+        name = spec.name
+    check_size(spec)
+    precision = resolve_precision(recipe.precision, runtime, min(spec.height, spec.width))
+    preset, augmentation = augmentation_of(recipe, data, registry)
+    recipe = recipe.model_copy(
+        update={
+            "model": name,
+            "backend": backend_name,
+            "image_size": spec.height,
+            "precision": precision,
+            "augment": preset,
+            "patience": patience_of(recipe),
+            "positive": data.index.positive,
+        }
+    )
+    train, val = data.index.part("train"), data.index.part("val")
+    pixels = load_parts(data, [*train, *val], spec, recipe.resize, bar)
+    plain = loader_of(data, train, pixels, recipe.batch_size, recipe.seed)
+    rows, weights = balanced(
+        recipe.balance, plain.labels, [s.group for s in train], recipe.seed, manager
+    )
+    number = data.class_number()
+    return Experiment(
+        recipe=recipe,
+        data=data,
+        backend=backend,
+        spec=spec,
+        runtime=replace(runtime, precision=precision),
+        positive=number[data.index.positive] if data.index.positive else None,
+        train=replace(
+            plain,
+            rows=plain.rows[rows],
+            labels=plain.labels[rows],
+            weights=weights,
+            augmentation=augmentation,
+            label_smoothing=recipe.label_smoothing,
+        ),
+        val=loader_of(data, val, pixels, recipe.batch_size, recipe.seed) if val else None,
+        train_samples=tuple(train),
+        val_samples=tuple(val),
+        objective=Objective(focal_gamma=recipe.focal_gamma, l2=recipe.l2),
+        optimizer=Optimizer(
+            name=recipe.optimizer,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            clip_norm=recipe.clip_norm,
+            precision=precision,
+        ),
+        findings=tuple(findings),
+    )
+
+
+def with_card_settings(recipe: Recipe, card: ModelCard) -> Recipe:
+    """The model card's own settings, where neither flag nor file said otherwise."""
+    given = recipe.model_fields_set
+    settings = {k: v for k, v in (card.recipe or {}).items() if k not in given}
+    return recipe.model_validate({**recipe.model_dump(exclude_unset=True), **settings})
+
+
+def patience_of(recipe: Recipe) -> int | None:
+    """Schedules that end by themselves run to their end; the others stop early."""
+    if recipe.patience is not None or recipe.schedule in ("one-cycle", "cosine"):
+        return recipe.patience
+    return DEFAULT_PATIENCE
+
+
+def trainable_from(recipe: Recipe, network: Network, pretrained: bool = False) -> int:
+    """The lowest trained stage: 0, or the head where the backbone is frozen.
+
+    With `unfreeze` it is that share of the backbone's stages, counted from the head.
+    """
+    head = len(network.stages) - 1
+    freeze = recipe.freeze or ("backbone" if pretrained else "none")
+    if recipe.unfreeze is not None:
+        return head - max(1, round(recipe.unfreeze * head)) if head else 0
+    return head if freeze == "backbone" else 0
+
+
+# -- what stands in model/model.json -------------------------------------------------------------
+
+
+def model_card(experiment: Experiment, threshold: Mapping[str, Any] | None) -> str:
+    """What predict, evaluate and finetune need to use the network again."""
+    return (
+        json.dumps(
+            {
+                "backend": experiment.recipe.backend,
+                "spec": asdict(experiment.spec),
+                "classes": list(experiment.classes),
+                "positive": experiment.data.index.positive,
+                "resize": experiment.recipe.resize,
+                "precision": experiment.recipe.precision,
+                "threshold": threshold,
+                "dataset": {
+                    "name": experiment.data.index.name,
+                    "fingerprint": experiment.data.fingerprint,
+                    "split_hash": experiment.data.split_hash,
+                },
+            },
+            indent=2,
+        )
+        + "\n"
+    )
+
+
+def spec_of(card: Mapping[str, Any]) -> ModelSpec:
+    """The ModelSpec that a model.json holds."""
+    values = dict(card["spec"])
+    values["layers"], values["head"] = tuple(values["layers"]), tuple(values["head"])
+    return ModelSpec(**values)

@@ -1,0 +1,316 @@
+"""The epoch loop: train, validate, keep the best, stop early, checkpoint, resume.
+
+It reads top to bottom. The backend owns the steps inside an epoch; everything that decides
+stands here, so that runs of two backends differ in the framework alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medimg.core.errors import InputError, Refused
+from medimg.core.report import cannot_write, write_atomically
+from medimg.core.types import Finding
+from medimg.training.prediction import cross_entropy, predict_logits, softmax
+from medimg.training.schedule import Watch, epoch_rates
+
+if TYPE_CHECKING:
+    from medimg.core.loader import Loader
+    from medimg.core.recipe import Recipe
+    from medimg.core.types import Network, Objective, Optimizer
+
+STATE = "state.json"
+PREDICT_BATCH = 64
+
+
+@dataclass
+class Progress:
+    """Where a run stands; what a checkpoint keeps beside the weights.
+
+    Args:
+        epoch: epochs finished.
+        history: a row an epoch.
+        best_epoch: counted from 1; 0 before the first.
+        best, waited: of early stopping; plateau_best, plateau_waited, factor: of the plateau rule.
+        last, kept: names of the checkpoint folders that hold the last and the best weights.
+    """
+
+    epoch: int = 0
+    history: list[dict[str, float | None]] = field(default_factory=list)
+    best_epoch: int = 0
+    best: float | None = None
+    waited: int = 0
+    plateau_best: float | None = None
+    plateau_waited: int = 0
+    factor: float = 1.0
+    last: str | None = None
+    kept: str | None = None
+    stopped_by: str | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Folders of weights beside a state file that is written last: a killed run leaves the old
+    state or the new one, and the folders that it names."""
+
+    folder: Path
+
+    def read(self) -> Progress | None:
+        """The last state; None before the first epoch ended."""
+        try:
+            data = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise InputError(f"{self.folder / STATE} is damaged: {error}", "Train again.") from None
+        return Progress(**data)
+
+    def write(self, network: Network, progress: Progress, improved: bool) -> None:
+        """Keeps the last weights with the optimizer's state, and the best."""
+        name = f"epoch-{progress.epoch:04d}"
+        try:
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            (self.folder / name).mkdir(parents=True)
+            network.save(self.folder / name, training=True)
+        except OSError as error:
+            raise cannot_write(self.folder / name, error) from error
+        progress.last = name
+        if improved:
+            progress.kept = name
+        write_atomically(self.folder / STATE, json.dumps(asdict(progress), indent=1))
+        self.forget_all_but({progress.last, progress.kept})
+
+    def forget_all_but(self, names: set[str | None]) -> None:
+        for folder in self.folder.glob("epoch-*"):
+            if folder.name not in names:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished training: the network holds the best weights."""
+
+    progress: Progress
+    seconds: float
+    images: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def images_per_second(self) -> float | None:
+        return self.images / self.seconds if self.seconds > 0 else None
+
+
+def validate(network: Network, loader: Loader, positive: int | None) -> dict[str, float | None]:
+    """Loss, accuracy and AUROC of a part, and the share of its commonest answer."""
+    from medimg.core.scored import Scored, UndefinedMetric
+    from medimg.metrics.accuracy import accuracy
+    from medimg.metrics.auroc import auroc
+
+    logits = predict_logits(network, loader.images(PREDICT_BATCH), loader.classes)
+    scored = Scored(loader.labels, softmax(logits), positive, 0.5 if loader.classes == 2 else None)
+    try:
+        area: float | None = float(auroc(scored))
+    except UndefinedMetric:
+        area = None
+    answers = np.bincount(scored.decided, minlength=loader.classes)
+    return {
+        "val_loss": cross_entropy(logits, loader.labels),
+        "val_accuracy": float(accuracy(scored)),
+        "val_auroc": area,
+        "val_commonest_answer": float(answers.max() / len(loader)),
+    }
+
+
+def fit(
+    network: Network,
+    train: Loader,
+    val: Loader | None,
+    recipe: Recipe,
+    *,
+    objective: Objective,
+    optimizer: Optimizer,
+    trainable_from: int,
+    checkpoints: Checkpoints,
+    positive: int | None = None,
+    resume: Progress | None = None,
+    on_step: Callable[[int, int, float], object] | None = None,
+    on_epoch: Callable[[dict[str, float | None]], object] | None = None,
+) -> Outcome:
+    """Trains the network and leaves the best weights in it.
+
+    Args:
+        train, val: the two parts; without val the training loss steers.
+        trainable_from: index of the lowest trained stage.
+        resume: go on from this state.
+        on_step: called with (epoch, step, loss).
+        on_epoch: called with each row of the history.
+
+    Raises:
+        Refused: the loss is no number (`non-finite-loss`).
+    """
+    network.prepare(objective, optimizer, trainable_from)
+    progress = resume or Progress()
+    if progress.last:
+        network.restore(checkpoints.folder / progress.last)
+    stopper = watch(recipe.min_delta, progress.best, progress.waited)
+    plateau = watch(recipe.min_delta, progress.plateau_best, progress.plateau_waited)
+    best = Watch(0.0, stopper.best if progress.best_epoch else math.inf)
+    if progress.best_epoch:
+        best.best = steer(progress.history[progress.best_epoch - 1])
+    seconds, images = 0.0, 0
+
+    while progress.epoch < recipe.epochs and progress.stopped_by is None:
+        epoch = progress.epoch
+        rates = epoch_rates(
+            recipe.schedule,
+            float(recipe.learning_rate),
+            epoch,
+            recipe.epochs,
+            train.steps,
+            progress.factor,
+        )
+        losses = Losses(epoch, on_step)
+        started = time.perf_counter()
+        result = network.train_epoch(
+            train.epoch(epoch), rates, seed=recipe.seed * 1_000_003 + epoch, on_step=losses
+        )
+        took = time.perf_counter() - started
+        seconds, images = seconds + took, images + result.images
+        if losses.broken_at is not None or not math.isfinite(result.loss):
+            raise not_finite(epoch, losses.broken_at, float(recipe.learning_rate))
+
+        row: dict[str, float | None] = {
+            "epoch": epoch + 1,
+            "loss": result.loss,
+            **(validate(network, val, positive) if val else {}),
+            "learning_rate": float(rates.max()),
+            "seconds": took,
+        }
+        progress.history.append(row)
+        progress.epoch = epoch + 1
+        value = steer(row)
+        improved = best.improved(value)
+        if improved:
+            progress.best_epoch = epoch + 1
+        stopper.improved(value)
+        if not plateau.improved(value) and plateau.waited >= recipe.plateau_patience:
+            lower_rate(progress, plateau, recipe)
+        progress.best, progress.waited = stopper.best, stopper.waited
+        progress.plateau_best, progress.plateau_waited = plateau.best, plateau.waited
+        if recipe.patience is not None and stopper.waited >= recipe.patience:
+            progress.stopped_by = "patience"
+        elif progress.epoch == recipe.epochs:
+            progress.stopped_by = "epochs"
+        checkpoints.write(network, progress, improved)
+        if on_epoch:
+            on_epoch(row)
+
+    if progress.kept and progress.kept != progress.last:
+        network.restore(checkpoints.folder / progress.kept)
+    return Outcome(progress, seconds, images, tuple(alarms(progress, val)))
+
+
+def watch(min_delta: float, best: float | None, waited: int) -> Watch:
+    return Watch(min_delta, math.inf if best is None else best, waited)
+
+
+def steer(row: dict[str, Any]) -> float:
+    """The number that early stopping and the choice of the best epoch follow."""
+    value = row.get("val_loss")
+    return float(row["loss"] if value is None else value)
+
+
+def lower_rate(progress: Progress, plateau: Watch, recipe: Recipe) -> None:
+    """Reduce-on-plateau; a schedule other than plateau takes no notice of the factor."""
+    peak = float(recipe.learning_rate)
+    lowest = min(1.0, recipe.plateau_floor / peak)
+    progress.factor = max(progress.factor * recipe.plateau_factor, lowest)
+    plateau.waited = 0
+
+
+class Losses:
+    """Passes each step's loss on and stops the epoch at the first that is no number."""
+
+    def __init__(self, epoch: int, on_step: Callable[[int, int, float], object] | None) -> None:
+        self.epoch, self.on_step = epoch, on_step
+        self.broken_at: int | None = None
+
+    def __call__(self, step: int, loss: float) -> bool:
+        if not math.isfinite(loss):
+            self.broken_at = step
+            return False
+        if self.on_step:
+            self.on_step(self.epoch, step, loss)
+        return True
+
+
+def not_finite(epoch: int, step: int | None, rate: float) -> Refused:
+    message = f"the loss is no number any more (epoch {epoch + 1}, step {(step or 0) + 1})"
+    hint = (
+        f"The learning rate {rate:g} is probably too high: try --lr {rate / 10:g}, "
+        "or medimg lr-find DATASET"
+    )
+    return Refused(message, hint, (Finding("non-finite-loss", "error", message, 1, (), hint),))
+
+
+def alarms(progress: Progress, val: Loader | None) -> list[Finding]:
+    """What the history of a run should make its reader distrust."""
+    found: list[Finding] = []
+    if not progress.history or val is None:
+        return found
+    row = progress.history[progress.best_epoch - 1]
+    majority = float(np.bincount(val.labels).max() / len(val))
+    varied = len(np.unique(val.labels)) > 1
+    if varied and row["val_commonest_answer"] == 1.0:
+        found.append(
+            Finding(
+                "one-class-predicted",
+                "error",
+                f"the network gives one answer to all {len(val)} validation images "
+                f"(accuracy {row['val_accuracy']:.3f} is the share of that class)",
+                len(val),
+                hint="Lower the learning rate (medimg lr-find) or balance the classes "
+                "(--balance class-weight).",
+            )
+        )
+    elif varied and float(row["val_accuracy"] or 0) <= majority:
+        found.append(
+            Finding(
+                "no-better-than-majority",
+                "warning",
+                f"validation accuracy {row['val_accuracy']:.3f} is no better than always "
+                f"answering the commonest class ({majority:.3f})",
+                hint="Look at AUROC and the confusion matrix; train longer, or balance.",
+            )
+        )
+    last = progress.history[-1]
+    if is_overfitted(row, last, len(progress.history) - progress.best_epoch):
+        found.append(
+            Finding(
+                "overfitting",
+                "warning",
+                f"validation loss rose from {row['val_loss']:.3f} (epoch {progress.best_epoch}) "
+                f"to {last['val_loss']:.3f} while training loss fell to {last['loss']:.3f}",
+                hint="The weights of the best epoch were kept. More augmentation, dropout or "
+                "data helps; more epochs don't.",
+            )
+        )
+    return found
+
+
+def is_overfitted(best: dict[str, Any], last: dict[str, Any], epochs_since: int) -> bool:
+    """Three epochs or more past the best, training loss down and validation loss a tenth up."""
+    return (
+        epochs_since >= 3
+        and last["loss"] < best["loss"]
+        and last["val_loss"] > 1.1 * best["val_loss"]
+    )
