@@ -59,6 +59,7 @@ class BalanceResult(Result):
     synthetic: int = 0
     file: str
     split: str | None = None
+    note: str | None = None
 
 
 class Curve(Result):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,23 +106,25 @@ def split_and_scan(
     seed: int,
     scan: Callable[[DatasetIndex], Mapping[str, Any]],
 ) -> Data:
-    """Applies the rule for splits, then reads every file once.
+    """Reads every file once and applies the rule for splits.
 
     Raises:
         InputError, UsageError: an unusable split or dataset.
     """
     from medimg.core.index import fingerprint
-    from medimg.core.split import ensure_splits, parse_ratios, split_hash
+    from medimg.core.split import ensure_splits, split_hash
 
-    index, note = ensure_splits(
-        index,
-        splits_file=Path(splits) if splits else None,
-        ratios=parse_ratios(split_ratios) if split_ratios else None,
-        seed=seed,
-    )
     records = scan(index)
+    index, note = ensure_splits(index, splits, split_ratios, seed, keep_together=copies(records))
     digests = {path: record.sha256 for path, record in records.items()}
     return Data(index, records, fingerprint(index, digests), split_hash(index.samples), note)
+
+
+def copies(records: Mapping[str, Any]) -> dict[str, str]:
+    """Path to pixel hash, for pictures that stand in the dataset more than once: a split that
+    medimg makes keeps them on one side."""
+    times = Counter(r.pixel_hash for r in records.values() if r.pixel_hash)
+    return {path: r.pixel_hash for path, r in records.items() if times[r.pixel_hash] > 1}
 
 
 def refuse_bad_data(data: Data, manager: PluginManager, allow: Sequence[str]) -> list[Finding]:
@@ -189,7 +191,7 @@ def choose_model(
         return recipe.model, card
     small = median_side(data.records) <= SMALL_SIDE_PX
     known = registry.datasets.get(data.index.card or "")
-    wishes = [known.default_model if known else None, "cnn2" if small else "cnn3"]
+    wishes = [known.model if known else None, "cnn2" if small else "cnn3"]
     built = [name for name, card in registry.models.items() if backend in card.backends]
     for name in wishes:
         if name in built:
@@ -204,21 +206,6 @@ def choose_size(recipe: Recipe, card: ModelCard, data: Data) -> int:
     if recipe.image_size is not None:
         return recipe.image_size
     return min(card.input_size, max(8, median_side(data.records)))
-
-
-def check_size(spec: ModelSpec) -> None:
-    """Raises UsageError where the layers leave no pixel of an image this small."""
-    side = min(spec.height, spec.width)
-    for layer in spec.layers:
-        if layer.startswith("conv"):
-            side -= 2
-        elif layer == "pool":
-            side //= 2
-        if side < 1:
-            raise UsageError(
-                f"{spec.name} needs larger images than {spec.height} px: {layer} finds none left",
-                "Give a larger --image-size, or a smaller model: --model cnn2",
-            )
 
 
 def resolve_precision(asked: str, runtime: RuntimeInfo, side: int) -> str:
@@ -244,12 +231,7 @@ def augmentation_of(recipe: Recipe, data: Data, registry: Registry) -> tuple[str
         name = (known.augmentation if known else None) or DEFAULT_AUGMENTATION
     if name == "none":
         return name, Augmentation()
-    if name not in registry.augmentations:
-        raise UsageError(
-            f"no augmentation preset is called {name!r}",
-            near_misses(name, [*registry.augmentations, "none"]),
-        )
-    return name, Augmentation.of(registry.augmentations[name].model_dump())
+    return name, Augmentation.of(registry.augmentation(name).model_dump())
 
 
 def balanced(
@@ -330,7 +312,6 @@ def prepare(
         recipe = with_card_settings(recipe, card)
     else:
         name = spec.name
-    check_size(spec)
     precision = resolve_precision(recipe.precision, runtime, min(spec.height, spec.width))
     preset, augmentation = augmentation_of(recipe, data, registry)
     recipe = recipe.model_copy(

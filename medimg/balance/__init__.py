@@ -1,0 +1,1 @@
+"""Ways to balance the training part, one a file."""

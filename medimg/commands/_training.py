@@ -1,0 +1,181 @@
+"""What lr-find, train and finetune share: their options, and from options to an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from medimg.commands._options import stack
+
+if TYPE_CHECKING:
+    from medimg.commands._job import Job
+    from medimg.core.recipe import Recipe
+    from medimg.core.types import ModelSpec
+    from medimg.training.experiment import Data, Experiment
+
+
+class LearningRate(click.ParamType):
+    """A positive number, or `auto`."""
+
+    name = "X|auto"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if value == "auto" or isinstance(value, float):
+            return value
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor auto", param, ctx)
+
+
+network_options = stack(
+    click.option("--model", metavar="NAME", help="A model of the registry (medimg models)."),
+    click.option("--image-size", type=int, metavar="PX", help="Side of the network's input."),
+    click.option(
+        "--resize",
+        type=click.Choice(["squash", "pad"]),
+        help="Squash to a square, or pad and keep the aspect ratio.  [default: squash]",
+    ),
+    click.option("--batch-size", type=int, metavar="N", help="Images a step.  [default: 32]"),
+    click.option(
+        "--precision",
+        type=click.Choice(["auto", "float32", "bfloat16"]),
+        help="auto: bfloat16 where the device has it and images are 64 px or more.",
+    ),
+    click.option("--optimizer", metavar="NAME", help="adam, adamw or sgd.  [default: adam]"),
+)
+
+training_options = stack(
+    click.option("--epochs", type=int, metavar="N", help="At most so many.  [default: 15]"),
+    click.option(
+        "--lr",
+        "learning_rate",
+        type=LearningRate(),
+        metavar="X|auto",
+        help="Learning rate; auto runs lr-find first.  [default: 0.001]",
+    ),
+    click.option(
+        "--schedule", metavar="NAME", help="one-cycle, cosine, constant or plateau. [one-cycle]"
+    ),
+    click.option("--patience", type=int, metavar="N", help="Stop after N epochs without gain."),
+    click.option("--balance", metavar="METHOD", help="class-weight, oversample, undersample."),
+    click.option("--augment", metavar="PRESET|none", help="A preset of the registry."),
+    click.option(
+        "--freeze", type=click.Choice(["backbone", "none"]), help="Train the head alone, or all."
+    ),
+    click.option("--weight-decay", type=float, metavar="X"),
+    click.option("--label-smoothing", type=float, metavar="X"),
+    click.option("--l2", type=float, metavar="X", help="L2 penalty on hidden dense kernels."),
+    click.option("--clip-norm", type=float, metavar="X", help="Clip gradients to this norm."),
+    click.option(
+        "--allow", multiple=True, metavar="CHECK", help="Train although this check finds errors."
+    ),
+    click.option("--recipe", "recipe_file", metavar="FILE", help="Settings from a YAML file."),
+)
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that were given on the command line; the others are left to file and card."""
+    context = click.get_current_context(silent=True)
+    found = {}
+    for name, value in values.items():
+        if value is None or value == () or value == {}:
+            continue
+        if context is not None:
+            source = context.get_parameter_source(name)
+            if source is not None and source.name == "DEFAULT":
+                continue
+        found[name] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def recipe_from(flags: Mapping[str, Any], recipe_file: str | None) -> Recipe:
+    """Flags over the recipe file over the defaults."""
+    from medimg.core.recipe import read_recipe, resolve
+
+    return resolve(flags, read_recipe(Path(recipe_file)) if recipe_file else {})
+
+
+def read_data(job: Job, recipe: Recipe) -> Data:
+    """Opens, splits and scans the recipe's dataset."""
+    from medimg.training.experiment import split_and_scan
+
+    index = job.open(recipe.dataset, recipe.layout, recipe.options, recipe.positive)
+    data = split_and_scan(
+        index,
+        splits=recipe.splits,
+        split_ratios=recipe.split_ratios,
+        seed=recipe.seed,
+        scan=job.scan,
+    )
+    describe(job, data)
+    return data
+
+
+def describe(job: Job, data: Data) -> None:
+    """The lines that say what is trained on."""
+    index = data.index
+    parts = ", ".join(f"{name} {len(index.part(name)):,}" for name in index.splits())
+    patients = f", {len(index.groups()):,} patients" if index.groups() else ", patients unknown"
+    job.say(f"{index.name}: {len(index):,} images ({parts}){patients}; {data.split_note}")
+    if index.recognised_by:
+        job.say(f"Known as {index.card}: {index.recognised_by}")
+    if index.positive:
+        job.say(f"Positive class: {index.positive}")
+
+
+def ready(job: Job, recipe: Recipe, data: Data, spec: ModelSpec | None = None) -> Experiment:
+    """The experiment, with progress bars, and a line that says what runs where."""
+    from medimg.training.experiment import prepare
+
+    experiment = prepare(
+        recipe,
+        data,
+        manager=job.manager,
+        registry=job.manager.registry(),
+        bar=job.progress,
+        spec=spec,
+    )
+    made = experiment.spec
+    job.say(
+        f"Model {made.name} at {made.height}×{made.width}×{made.channels} "
+        f"({experiment.recipe.resize}), backend {experiment.runtime.name} on "
+        f"{experiment.runtime.device}, {experiment.recipe.precision}"
+    )
+    for finding in experiment.findings:
+        job.note(f"allowed: {finding.check}: {finding.message}", severity="warning")
+    return experiment
+
+
+@contextmanager
+def epoch_bar(job: Job, experiment: Experiment) -> Iterator[tuple[Any, Any]]:
+    """(on_step, on_epoch): a bar with loss, images a second and time left; a line an epoch."""
+    recipe = experiment.recipe
+    total = experiment.train.steps * recipe.epochs * recipe.batch_size
+    with job.progress("Training", total) as bar:
+
+        def on_step(epoch: int, step: int, loss: float) -> None:
+            bar.update(recipe.batch_size)
+            if step % 10 == 0:
+                bar.set_postfix(epoch=f"{epoch + 1}/{recipe.epochs}", loss=f"{loss:.3f}")
+
+        def on_epoch(row: Mapping[str, float | None]) -> None:
+            bar.clear()
+            job.say(epoch_line(row, recipe.epochs))
+
+        yield on_step, on_epoch
+
+
+def epoch_line(row: Mapping[str, float | None], epochs: int) -> str:
+    """`epoch 3/15  loss 0.312  val_loss 0.290  val_accuracy 0.880  …`"""
+    shown = [f"epoch {int(row['epoch'] or 0):>3}/{epochs}"]
+    for name in ("loss", "val_loss", "val_accuracy", "val_auroc"):
+        value = row.get(name)
+        if value is not None:
+            shown.append(f"{name} {value:.4f}")
+    shown.append(f"lr {row['learning_rate']:.1e}  {row['seconds']:.1f} s")
+    return "  ".join(shown)

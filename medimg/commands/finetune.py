@@ -1,0 +1,152 @@
+"""Goes on from a run at a low learning rate, part of the backbone unfrozen"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from medimg.commands._job import Job
+from medimg.commands._options import report_options
+from medimg.commands._training import (
+    epoch_bar,
+    given,
+    read_data,
+    ready,
+    recipe_from,
+    training_options,
+)
+from medimg.commands.train import COMMON, absolute, finish, resolve_learning_rate
+
+if TYPE_CHECKING:
+    from medimg.core.recipe import Recipe
+    from medimg.core.runs import Run
+    from medimg.training.experiment import Experiment
+    from medimg.training.run import Finished
+
+EPOCHS = 5
+RATE_SHARE = 0.1
+
+
+def recipe_for(parent: Run, flags: dict[str, Any], file: str | None) -> Recipe:
+    """The parent's recipe at a tenth of its learning rate, then what was given."""
+    from medimg.core.recipe import resolve
+
+    asked = recipe_from(flags, file)
+    settings = {
+        **parent.recipe,
+        "epochs": EPOCHS,
+        "learning_rate": float(parent.recipe["learning_rate"]) * RATE_SHARE,
+        "schedule": "constant",
+        "patience": None,
+        "weights": "none",
+        "freeze": "none",
+        "unfreeze": None,
+        "splits": str((parent.folder / "splits.csv").resolve()),
+        "split_ratios": None,
+    }
+    chosen = {name: getattr(asked, name) for name in asked.model_fields_set}
+    return resolve(
+        {**settings, **chosen, "parent": str(parent.folder.resolve())}, {}
+    )
+
+
+def finetune(parent: Run, experiment: Experiment, job: Job) -> Finished:
+    """Trains on from the parent's weights; the result holds validation before and after."""
+    from medimg.core.runs import MODEL
+    from medimg.training.experiment import trainable_from
+    from medimg.training.run import (
+        metric_values,
+        operating_point,
+        train_run,
+        validation_predictions,
+    )
+
+    network = experiment.backend.load(parent.folder / MODEL, experiment.spec)
+    metrics = job.manager.functions(job.manager.metrics())
+    cut = trainable_from(experiment.recipe, network)
+    job.say(
+        f"Trained: {', '.join(s.name for s in network.stages[cut:])}; frozen: "
+        f"{', '.join(s.name for s in network.stages[:cut]) or 'nothing'}"
+    )
+    start = validation_predictions(experiment, network)
+    before = (
+        metric_values(
+            start, experiment.positive, operating_point(start, experiment.positive), metrics
+        )
+        if start is not None
+        else None
+    )
+    with epoch_bar(job, experiment) as (on_step, on_epoch):
+        return train_run(
+            experiment,
+            network,
+            job.folder,
+            metrics,
+            trainable_from=cut,
+            parent=parent.name,
+            before=before,
+            on_step=on_step,
+            on_epoch=on_epoch,
+        )
+
+
+def say_change(job: Job, finished: Finished) -> None:
+    """One line a metric that people look at: before, after."""
+    before = finished.result["before"] or {}
+    for name in ("auroc", "accuracy", "macro_f1", "log_loss"):
+        old, new = before.get(name), finished.result["metrics"].get(name)
+        if old is not None and new is not None:
+            job.say(f"Validation {name}: {old:.4f} → {new:.4f} ({new - old:+.4f})")
+
+
+@click.command("finetune", epilog="Example: medimg finetune runs/cnn3 --unfreeze 0.5 --lr 1e-5")
+@click.argument("run", metavar="RUN")
+@training_options
+@click.option("--dataset", metavar="DATASET", help="Other data than the parent's.")
+@click.option(
+    "--unfreeze",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="FRACTION",
+    help="Share of the backbone's stages that becomes trainable, from the head down.",
+)
+@report_options
+def command(
+    run: str, dataset: str | None, recipe_file: str | None, seed: int, **options: Any
+) -> None:
+    """Train on from a run at a tenth of its learning rate; a new run folder names its parent.
+
+    The split stays the parent's, so that what it was tested on stays unseen.
+    """
+    from medimg.core.runs import read_run
+    from medimg.training.experiment import spec_of
+
+    common = {key: options.pop(key) for key in COMMON}
+    parent = read_run(Path(run))
+    flags = given({**options, "seed": seed})
+    if dataset:
+        flags |= {"dataset": dataset, "splits": None}
+    recipe = recipe_for(parent, flags, recipe_file)
+    job = Job("finetune", seed=recipe.seed, **common)
+    job.subject = recipe.model or "run"
+    data = read_data(job, recipe)
+    check_classes(parent, data.index.classes)
+    experiment = ready(job, absolute(recipe), data, spec=spec_of(parent.card))
+    job.subject = f"{experiment.spec.name}-{data.index.name}"
+    experiment = resolve_learning_rate(experiment, job)
+    finished = finetune(parent, experiment, job)
+    say_change(job, finished)
+    finish(job, experiment, finished, f"medimg compare {run} {job.folder}")
+
+
+def check_classes(parent: Run, classes: tuple[str, ...]) -> None:
+    """Raises InputError where the data's classes are not the run's."""
+    from medimg.core.errors import InputError
+
+    if tuple(parent.card["classes"]) != classes:
+        raise InputError(
+            f"{parent.name} knows the classes {', '.join(parent.card['classes'])}, "
+            f"the data hold {', '.join(classes)}",
+            "Finetune on data with the same classes, or train anew.",
+        )

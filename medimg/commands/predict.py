@@ -1,0 +1,250 @@
+"""Class probabilities for images, as a table, CSV or JSON"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from medimg.commands._job import Job
+from medimg.commands._options import report_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+
+    from medimg.core.runs import Run
+    from medimg.core.types import ModelSpec, Network
+
+FILE = "predictions.csv"
+
+
+def image_files(paths: Sequence[str]) -> list[Path]:
+    """The files given, and the images in the folders given, each once.
+
+    Raises:
+        InputError: a folder holds no image.
+    """
+    from pathlib import Path
+
+    from medimg.core.errors import InputError
+    from medimg.core.images import is_image_name
+
+    found: dict[Path, None] = {}
+    for given in map(Path, paths):
+        if not given.is_dir():
+            found[given] = None
+            continue
+        inside = [p for p in sorted(given.rglob("*")) if p.is_file() and is_image_name(p.name)]
+        if not inside:
+            raise InputError(f"the folder {given} holds no image", "Give images, or their folder.")
+        found.update(dict.fromkeys(inside))
+    return list(found)
+
+
+def decoded(
+    files: Sequence[Path], spec: ModelSpec, resize: str
+) -> Iterator[tuple[Path, np.ndarray | str]]:
+    """Each file with UInt8[H, W, C] pixels, or with the reason why there are none."""
+    import os
+    from concurrent.futures import ThreadPoolExecutor
+
+    from medimg.core.images import decode_to_input
+
+    def one(file: Path) -> np.ndarray | str:
+        try:
+            return decode_to_input(
+                file.read_bytes(), spec.height, spec.width, spec.channels, resize
+            )
+        except OSError as error:
+            return error.strerror or str(error)
+        except ValueError as error:
+            return str(error)
+
+    at_once = 256  # files in memory
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for start in range(0, len(files), at_once):
+            some = files[start : start + at_once]
+            yield from zip(some, pool.map(one, some), strict=True)
+
+
+def predict(
+    network: Network,
+    files: Sequence[Path],
+    card: Mapping[str, Any],
+    progress: Callable[[int], object] | None = None,
+) -> tuple[list[Path], np.ndarray, list[dict[str, str]]]:
+    """What a network says of some images.
+
+    Args:
+        card: the run's `model/model.json`.
+    Returns:
+        the files that could be read, Float64[N, K] probabilities, and the files that could not
+        be read (`file`, `reason`).
+    """
+    import numpy as np
+
+    from medimg.training.loop import PREDICT_BATCH
+    from medimg.training.prediction import predict_logits, softmax
+
+    read: list[Path] = []
+    failed: list[dict[str, str]] = []
+
+    def batches() -> Iterator[np.ndarray]:
+        waiting: list[np.ndarray] = []
+        for file, pixels in decoded(files, network.spec, card["resize"]):
+            if isinstance(pixels, str):
+                failed.append({"file": str(file), "reason": pixels})
+                continue
+            read.append(file)
+            waiting.append(pixels)
+            if len(waiting) == PREDICT_BATCH:
+                yield np.stack(waiting)
+                waiting = []
+        if waiting:
+            yield np.stack(waiting)
+
+    logits = predict_logits(network, batches(), len(card["classes"]), progress)
+    probabilities = softmax(logits) if len(logits) else logits.astype(np.float64)
+    return read, probabilities, failed
+
+
+def labels_of(probabilities: np.ndarray, card: Mapping[str, Any]) -> list[str]:
+    """The positive class from the run's threshold up in a two-class task, else the likeliest."""
+    classes, positive, threshold = card["classes"], card["positive"], card["threshold"]
+    if len(classes) != 2 or positive is None or not threshold:
+        return [classes[k] for k in probabilities.argmax(axis=1)]
+    place = classes.index(positive)
+    return [
+        positive if value >= threshold["value"] else classes[1 - place]
+        for value in probabilities[:, place]
+    ]
+
+
+def result_of(
+    run: Run, read: Sequence[Path], probabilities: np.ndarray, failed: list[dict[str, str]]
+) -> dict[str, Any]:
+    """The report's `result`."""
+    classes = run.card["classes"]
+    rows = zip(read, labels_of(probabilities, run.card), probabilities.tolist(), strict=True)
+    used = len(classes) == 2 and run.card["positive"] is not None and run.card["threshold"]
+    return {
+        "run": run.name,
+        "classes": classes,
+        "threshold": run.card["threshold"]["value"] if used else None,
+        "predictions": [
+            {"path": path.as_posix(), "label": label,
+             "probabilities": dict(zip(classes, row, strict=True))}
+            for path, label, row in rows
+        ],
+        "failed": failed,
+    }
+
+
+def csv_text(result: Mapping[str, Any]) -> str:
+    """`path,label,prob_<class>…`, a row an image, full float precision."""
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "label", *(f"prob_{name}" for name in result["classes"])])
+    for row in result["predictions"]:
+        values = [repr(row["probabilities"][name]) for name in result["classes"]]
+        writer.writerow([row["path"], row["label"], *values])
+    return text.getvalue()
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """A row an image, the probability of each class with four digits."""
+    from tabulate import tabulate
+
+    rows = [
+        [row["path"], row["label"], *(f"{row['probabilities'][c]:.4f}" for c in result["classes"])]
+        for row in result["predictions"]
+    ]
+    return tabulate(rows, headers=["image", "class", *(f"p({c})" for c in result["classes"])],
+                    disable_numparse=True)
+
+
+def rule(run: Run) -> str:
+    """How the class follows from the probabilities, in words."""
+    card = run.card
+    threshold = card["threshold"]
+    if len(card["classes"]) != 2 or card["positive"] is None or not threshold:
+        return "The class is the one with the highest probability."
+    return (
+        f"The class is {card['positive']} from a probability of {threshold['value']:.4g} up "
+        f"({threshold['rule']}, chosen on {threshold['chosen_on']})."
+    )
+
+
+def refuse_if_all_failed(files: Sequence[Path], failed: Sequence[Mapping[str, str]]) -> None:
+    from medimg.core.errors import InputError
+
+    if len(failed) < len(files):
+        return
+    shown = "\n  ".join(f"{f['file']}: {f['reason']}" for f in failed[:10])
+    more = f"\n  and {len(failed) - 10} more" if len(failed) > 10 else ""
+    raise InputError(f"no image could be read\n  {shown}{more}",
+                     "Give PNG, JPEG, TIFF, BMP or WebP images, or folders that hold them.")
+
+
+@click.command(
+    "predict", epilog="Example: medimg predict runs/cnn3 new_scans/ --csv predictions.csv"
+)
+@click.argument("run", metavar="RUN")
+@click.argument("paths", metavar="PATHS...", nargs=-1, required=True)
+@click.option("--csv", "csv_file", metavar="FILE", help="Write the table to FILE as CSV too.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help="What standard output gets.",
+)
+@report_options
+def command(
+    run: str,
+    paths: tuple[str, ...],
+    csv_file: str | None,
+    form: str,
+    as_json: bool,
+    quiet: bool,
+    **common: Any,
+) -> None:
+    """Give the class probabilities that RUN's network has for images or folders of images.
+
+    Pictures are brought to the network's size as they were in training. Files that can't be read
+    are named and left out.
+    """
+    from pathlib import Path
+
+    from medimg.core.report import write_atomically
+    from medimg.core.runs import MODEL, read_run
+    from medimg.training.experiment import spec_of
+
+    trained = read_run(Path(run))
+    files = image_files(paths)
+    # CSV on standard output stands alone there
+    job = Job("predict", as_json=as_json or form == "json", quiet=quiet or form == "csv", **common)
+    job.subject = trained.name
+    _, backend = job.manager.backend(trained.card["backend"])
+    network = backend.load(trained.folder / MODEL, spec_of(trained.card))
+    with job.progress("Predicting", len(files)) as bar:
+        read, probabilities, failed = predict(network, files, trained.card, bar.update)
+    refuse_if_all_failed(files, failed)
+    for item in failed:
+        job.note(f"{item['file']} can't be read: {item['reason']}", severity="warning")
+    result = result_of(trained, read, probabilities, failed)
+    for target in filter(None, (job.folder / FILE, Path(csv_file) if csv_file else None)):
+        write_atomically(target, csv_text(result))
+    if form == "csv" and not job.as_json:
+        click.echo(csv_text(result), nl=False)
+    elif not job.as_json:
+        click.echo(table(result))
+        job.say(rule(trained))
+    job.finish(result, runtime=backend.runtime())

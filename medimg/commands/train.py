@@ -1,0 +1,249 @@
+"""One run: weights, history, plots, validation predictions, report"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from medimg.commands._job import Job
+from medimg.commands._options import (
+    backend_option,
+    dataset_options,
+    report_options,
+    split_options,
+)
+from medimg.commands._training import (
+    epoch_bar,
+    given,
+    network_options,
+    read_data,
+    ready,
+    recipe_from,
+    training_options,
+)
+
+if TYPE_CHECKING:
+    from medimg.core.recipe import Recipe
+    from medimg.core.types import LoadReport, Network
+    from medimg.training.experiment import Experiment
+    from medimg.training.loop import Progress
+    from medimg.training.run import Finished
+
+COMMON = ("out", "name", "as_json", "quiet", "verbose", "no_progress")
+FALLBACK_RATE = 1e-3
+
+
+def train(
+    experiment: Experiment, job: Job, *, weights: str = "none", resume: Progress | None = None
+) -> Finished:
+    """Builds the network, trains it and fills the run folder with all but report.json."""
+    from medimg.training.experiment import trainable_from
+    from medimg.training.run import train_run
+
+    network, loaded = start_network(experiment, job, weights)
+    with epoch_bar(job, experiment) as (on_step, on_epoch):
+        return train_run(
+            experiment,
+            network,
+            job.folder,
+            job.manager.functions(job.manager.metrics()),
+            trainable_from=trainable_from(experiment.recipe, network, weights != "none"),
+            resume=resume,
+            loaded=loaded,
+            on_step=on_step,
+            on_epoch=on_epoch,
+        )
+
+
+def start_network(
+    experiment: Experiment, job: Job, weights: str
+) -> tuple[Network, LoadReport | None]:
+    """A fresh network, or one that starts from the weights of another run.
+
+    Raises:
+        UsageError: weights that can't be had.
+    """
+    network, _ = experiment.backend.build(experiment.spec, experiment.recipe.seed)
+    if weights == "none":
+        return network, None
+    return network, take_weights(network, weights, job)
+
+
+def take_weights(network: Network, weights: str, job: Job) -> LoadReport:
+    """Puts a run's weights over a network's, and says what was and wasn't taken.
+
+    Raises:
+        UsageError: `weights` is no run folder.
+        InputError: almost nothing of them fits.
+    """
+    from medimg.core.errors import InputError, UsageError
+    from medimg.core.runs import MODEL, read_run
+    from medimg.training.experiment import spec_of
+
+    folder = Path(weights)
+    if not folder.is_dir():
+        raise UsageError(
+            f"--weights {weights} is no run folder",
+            "Give the folder of a run of medimg train, or none.",
+        )
+    run = read_run(folder)
+    _, backend = job.manager.backend(run.card["backend"])
+    donor = backend.load(folder / MODEL, spec_of(run.card)).weights()
+    report = network.set_weights(donor)
+    if len(report.loaded) * 2 < len(donor):
+        raise InputError(
+            f"only {len(report.loaded)} of the {len(donor)} arrays of {folder} fit this network",
+            f"Train the same model: --model {run.card['spec']['name']}",
+        )
+    job.say(f"Took {len(report.loaded)} of {len(donor)} weight arrays from {folder}")
+    if report.missing:
+        job.note(f"fresh weights for {', '.join(report.missing)}", severity="warning")
+    return report
+
+
+def resolve_learning_rate(experiment: Experiment, job: Job) -> Experiment:
+    """`--lr auto` runs the range test; without a safe suggestion the default is taken, aloud."""
+    from medimg.commands.lr_find import find_learning_rate
+    from medimg.training.run import with_learning_rate
+
+    if experiment.recipe.learning_rate != "auto":
+        return experiment
+    test = find_learning_rate(experiment, bar=job.progress)
+    if test.suggestion is None:
+        job.note(f"{test.reason}; going on with {FALLBACK_RATE:g}", severity="warning")
+        return with_learning_rate(experiment, FALLBACK_RATE)
+    job.say(f"Learning rate {test.suggestion:.2g}: {test.reason}")
+    return with_learning_rate(experiment, test.suggestion)
+
+
+def finish(job: Job, experiment: Experiment, finished: Finished, next_step: str) -> None:
+    """Plots, the lines at the end, and the report."""
+    from medimg.reports.plots_training import run_plots
+
+    plots = run_plots(finished, experiment, job.folder)
+    finished.result["artifacts"] += plots
+    say_result(job, finished)
+    for finding in finished.findings:
+        job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
+        if finding.hint:
+            job.note(f"  {finding.hint}")
+    job.say(f"Run folder: {job.folder}")
+    job.say(f"Next: {next_step}")
+    job.finish(
+        finished.result,
+        index=experiment.data.index,
+        fingerprint=experiment.data.fingerprint,
+        split_hash=experiment.data.split_hash,
+        findings=finished.findings,
+        runtime=finished.runtime,
+        settings=experiment.recipe.model_dump(),
+    )
+
+
+def say_result(job: Job, finished: Finished) -> None:
+    result = finished.result
+    job.say(
+        f"{result['epochs']} epochs (stopped by {result['stopped_by']}), best epoch "
+        f"{result['best_epoch']}, {result['images_per_second']:.0f} images/s"
+        if result["images_per_second"]
+        else f"{result['epochs']} epochs, best epoch {result['best_epoch']}"
+    )
+    names = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "macro_f1")
+    values = [
+        f"{name} {result['metrics'][name]:.3f}"
+        for name in names
+        if result["metrics"].get(name) is not None
+    ]
+    if values:
+        job.say("Validation (it chose the epoch, so it flatters): " + ", ".join(values))
+
+
+def unfinished(folder: Path) -> tuple[Recipe, Progress | None]:
+    """The recipe and the state of an unfinished run.
+
+    Raises:
+        InputError: no such folder, no recipe in it, or it finished.
+    """
+    from medimg.core.errors import InputError
+    from medimg.core.recipe import read_recipe, resolve
+    from medimg.core.runs import RECIPE, REPORT
+    from medimg.training.loop import Checkpoints
+
+    if not (folder / RECIPE).is_file():
+        raise InputError(f"{folder} holds no recipe.yaml: it is no run folder")
+    if (folder / REPORT).is_file():
+        raise InputError(
+            f"{folder} is finished", f"Go on from its weights: medimg finetune {folder}"
+        )
+    recipe = resolve(read_recipe(folder / RECIPE), {})
+    return recipe, Checkpoints(folder / "checkpoints").read()
+
+
+def go_on(folder: Path, common: dict[str, Any]) -> None:
+    """`--resume RUN`: the same recipe, the same split, from the last epoch that ended."""
+    from medimg.core.errors import InputError
+    from medimg.training.run import SPLITS
+
+    recipe, state = unfinished(folder)
+    if recipe.parent:
+        raise InputError(
+            f"{folder} is an unfinished finetune of {recipe.parent}",
+            f"Start it again: medimg finetune {recipe.parent}",
+        )
+    job = Job("train", seed=recipe.seed, **common, folder=folder)
+    pinned = recipe.model_copy(update={"splits": str(folder / SPLITS), "split_ratios": None})
+    data = read_data(job, pinned)
+    experiment = ready(job, pinned, data)
+    done = state.epoch if state else 0
+    job.say(f"Going on with {folder} after epoch {done} of {recipe.epochs}")
+    finished = train(experiment, job, weights=recipe.weights, resume=state)
+    finish(job, experiment, finished, f"medimg evaluate {folder}")
+
+
+@click.command("train", epilog="Example: medimg train ./chest_xray --model cnn3 --epochs 20")
+@click.argument("dataset", metavar="DATASET", required=False)
+@dataset_options
+@split_options
+@backend_option
+@network_options
+@training_options
+@click.option("--weights", metavar="none|RUN", help="Start from the weights of another run.")
+@click.option("--resume", metavar="RUN", help="Go on with an unfinished run folder.")
+@report_options
+def command(
+    dataset: str | None, resume: str | None, recipe_file: str | None, seed: int, **options: Any
+) -> None:
+    """Train a classifier and write a run folder: weights, history, plots, predictions, report.
+
+    Data with errors that make the result meaningless are refused (exit 1) unless --allow
+    names the check.
+    """
+    from medimg.core.errors import UsageError
+
+    common = {key: options.pop(key) for key in COMMON}
+    if resume:
+        go_on(Path(resume), common)
+        return
+    flags = given({**options, "dataset": dataset, "seed": seed})
+    recipe = recipe_from(flags, recipe_file)
+    if not recipe.dataset:
+        raise UsageError("no DATASET was given", "For example: medimg train ./chest_xray")
+    job = Job("train", seed=recipe.seed, **common)
+    data = read_data(job, recipe)
+    experiment = ready(job, absolute(recipe), data)
+    job.subject = f"{experiment.spec.name}-{data.index.name}"
+    experiment = resolve_learning_rate(experiment, job)
+    finished = train(experiment, job, weights=recipe.weights)
+    finish(job, experiment, finished, f"medimg evaluate {job.folder}")
+
+
+def absolute(recipe: Recipe) -> Recipe:
+    """Paths as they hold from anywhere, so that resume and evaluate find the data again."""
+    changes = {}
+    for name in ("dataset", "splits"):
+        value = getattr(recipe, name)
+        if value and Path(value).exists():
+            changes[name] = str(Path(value).resolve())
+    return recipe.model_copy(update=changes)

@@ -1,0 +1,1 @@
+"""The built-in layouts: one file a layout, whose class `Reader` reads it."""

@@ -1,0 +1,162 @@
+"""Tables as people save them: any usual encoding, delimiter and line end, with a header or not."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medimg.api import Finding, InputError, is_image_name
+
+DELIMITERS = ",;\t|"
+# Latin-1 with the printable characters that Windows put in its gaps
+FALLBACK_ENCODING = "cp1252"
+BLANK = {"", "nan", "null", "n/a", "na", "<na>", "#n/a"}
+
+
+@dataclass
+class Row:
+    """One row: its cells by column, its file and the line where it ends."""
+
+    cells: dict[str, str]
+    file: Path
+    line: int
+    split: str | None = None
+
+    def place(self) -> str:
+        """Where it stands, for messages."""
+        return f"{self.file.name} line {self.line}"
+
+
+@dataclass
+class Table:
+    """One CSV file, or several put together."""
+
+    files: tuple[Path, ...]
+    columns: tuple[str, ...]
+    rows: list[Row]
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return ", ".join(file.name for file in self.files)
+
+    def cells(self, column: str) -> list[str]:
+        """A column's cells, blank where a row has none."""
+        return [row.cells.get(column, "") for row in self.rows]
+
+    def values(self, column: str) -> list[str]:
+        """A column's distinct values that are not blank, the commonest first."""
+        counts = Counter(cell.strip() for cell in self.cells(column) if not is_blank(cell))
+        return [value for value, _ in counts.most_common()]
+
+
+def is_blank(cell: str) -> bool:
+    """Whether a cell says nothing: empty, or what programs write for a missing value."""
+    return cell.strip().lower() in BLANK
+
+
+def read_table(path: Path) -> Table:
+    """The table in a CSV file.
+
+    Raises:
+        InputError: it can't be read, is no text, has no rows, or a row is longer than the header.
+    """
+    text, findings = decoded(path)
+    rows = parsed(path, text)
+    if not rows:
+        raise InputError(f"{path} is empty", "A table needs a header and a row an image.")
+    header, *body = rows
+    if any(is_image_name(cell.strip()) for cell in header[1]):
+        names = [f"column{i + 1}" for i in range(len(header[1]))]
+        body = rows
+    else:
+        names = distinct([cell.strip() for cell in header[1]])
+    if not body:
+        raise InputError(f"{path} has a header and no rows", "A table needs a row an image.")
+    return Table((path,), tuple(names), [row_of(path, names, *line) for line in body], findings)
+
+
+def row_of(path: Path, names: Sequence[str], line: int, cells: Sequence[str]) -> Row:
+    """One row, by column."""
+    while len(cells) > len(names) and not cells[-1].strip():
+        cells = cells[:-1]
+    if len(cells) > len(names):
+        raise InputError(
+            f"{path.name} line {line} has {len(cells)} cells and the header {len(names)}",
+            "A cell that holds the delimiter needs quotes round it.",
+        )
+    return Row(dict(zip(names, cells, strict=False)), path, line)
+
+
+def decoded(path: Path) -> tuple[str, list[Finding]]:
+    """A file's text, and a finding where it is no UTF-8."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror or error}") from error
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", errors="replace"), []
+    if b"\0" in data[:4096]:
+        raise InputError(f"{path} is no text file", "Save the table as CSV (UTF-8).")
+    try:
+        return data.decode("utf-8-sig"), []
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+    message = f"{path.name} is no UTF-8 (line {line}); it was read as Latin-1"
+    hint = "Look whether names with accents are right; saving the table as UTF-8 settles it."
+    finding = Finding("csv-encoding", "info", message, 1, ({"file": path.name, "line": line},), hint)
+    return data.decode(FALLBACK_ENCODING, errors="replace"), [finding]
+
+
+def parsed(path: Path, text: str) -> list[tuple[int, list[str]]]:
+    """(line, cells) of every line that is not empty."""
+    csv.field_size_limit(2**27)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text))
+    try:
+        return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise InputError(f"{path.name} line {reader.line_num} is no CSV: {error}") from error
+
+
+def delimiter_of(text: str) -> str:
+    """The character between cells: the one that cuts the first rows into equally many.
+
+    >>> delimiter_of("id;age;text\\n1;3,5;a, b, c\\n")
+    ';'
+    """
+    head = "\n".join(text.splitlines()[:50])
+
+    def evenness(delimiter: str) -> tuple[float, int]:
+        rows = [r for r in csv.reader(io.StringIO(head), delimiter=delimiter) if r]
+        widths = Counter(len(row) for row in rows)
+        header = len(rows[0]) if rows else 0
+        return (widths[header] / len(rows) if header > 1 else 0.0), header
+
+    return max(DELIMITERS, key=lambda d: (*evenness(d), -DELIMITERS.index(d)))
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """Headings made different: a second `x` becomes `x.2`, one without text `column3`."""
+    seen: Counter[str] = Counter()
+    result = []
+    for i, name in enumerate(names):
+        name = name or f"column{i + 1}"
+        seen[name] += 1
+        result.append(f"{name}.{seen[name]}" if seen[name] > 1 else name)
+    return result
+
+
+def joined(tables: Sequence[Table]) -> Table:
+    """Several tables put together: a column that one of them lacks is blank there."""
+    if len(tables) == 1:
+        return tables[0]
+    return Table(
+        tuple(file for t in tables for file in t.files),
+        tuple(dict.fromkeys(name for t in tables for name in t.columns)),
+        [row for t in tables for row in t.rows],
+        [finding for t in tables for finding in t.findings],
+    )

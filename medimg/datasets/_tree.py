@@ -1,0 +1,312 @@
+"""A folder of images as a tree: what lies where, without strays, masks and copies of itself."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medimg.api import Finding, InputError, canonical_split, is_image_name
+
+JUNK_FOLDERS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"}
+IMAGE_FOLDERS = {"image", "images", "img", "imgs"}
+MASK_FOLDERS = {"mask", "masks"}
+MASK_NAME = re.compile(r"(?P<image>.+?)_mask(_\d+)?", re.IGNORECASE)
+DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
+
+
+@dataclass
+class Folder:
+    """A folder: its images (paths relative to the root), how many other files, its folders."""
+
+    name: str
+    path: str
+    images: list[str] = field(default_factory=list)
+    others: int = 0
+    folders: list[Folder] = field(default_factory=list)
+
+    def below(self) -> Iterator[str]:
+        """Every image in it, at any depth."""
+        yield from self.images
+        for folder in self.folders:
+            yield from folder.below()
+
+    @property
+    def holds_images(self) -> bool:
+        return bool(self.images) or any(f.holds_images for f in self.folders)
+
+    @property
+    def is_empty(self) -> bool:
+        """No file at any depth: a class folder that somebody forgot to fill."""
+        return not self.images and not self.others and all(f.is_empty for f in self.folders)
+
+    def holding(self) -> list[Folder]:
+        """The folders in it that hold an image at some depth."""
+        return [f for f in self.folders if f.holds_images]
+
+    def walk(self) -> Iterator[Folder]:
+        """It and every folder in it."""
+        yield self
+        for folder in self.folders:
+            yield from folder.walk()
+
+
+@dataclass
+class Tree:
+    """The folder, the files in it that are no images, and what was left out and why."""
+
+    root: Folder
+    strays: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+
+def read_tree(path: Path, *, raw: bool = False, sizes: bool = True) -> Tree:
+    """The tree under `path`.
+
+    Args:
+        raw: keep masks and nested copies.
+        sizes: tell a nested copy by its files' sizes too, not by their names alone.
+    Raises:
+        InputError: the folder can't be listed.
+    """
+    tree = Tree(Folder(path.name, ""))
+    try:
+        fill(tree, tree.root, path, frozenset())
+    except OSError as error:
+        raise InputError(f"the folder {path} can't be read: {error.strerror or error}") from error
+    if not raw:
+        leave_out_masks(tree)
+        for folder in list(tree.root.walk()):
+            leave_out_copy(tree, folder, path, sizes)
+    tree.findings += dicom_finding(tree.strays)
+    return tree
+
+
+def fill(tree: Tree, folder: Folder, path: Path, above: frozenset[tuple[int, int]]) -> None:
+    """Lists `path` into `folder`, and the folders in it."""
+    status = path.stat()
+    above = above | {(status.st_dev, status.st_ino)}
+    with os.scandir(path) as listing:
+        entries = sorted(listing, key=lambda entry: entry.name)
+    for entry in entries:
+        name = f"{folder.path}/{entry.name}" if folder.path else entry.name
+        if not entry.is_dir():
+            add_file(tree, folder, entry.name, name)
+        elif entry.name in JUNK_FOLDERS or entry.name.startswith("."):
+            tree.strays += junk_files(Path(entry.path), name)
+        elif not entry.is_symlink() or identity(entry) not in above:
+            # a link to a folder it lies in would never end
+            add_folder(tree, folder, entry, name, above)
+
+
+def identity(entry: os.DirEntry[str]) -> tuple[int, int]:
+    """What tells a folder from every other, links followed."""
+    status = entry.stat()
+    return status.st_dev, status.st_ino
+
+
+def add_file(tree: Tree, folder: Folder, name: str, path: str) -> None:
+    """Puts a file with the images or with the strays."""
+    if is_image_name(name) and not name.startswith("."):
+        folder.images.append(path)
+        return
+    tree.strays.append(path)
+    # a .DS_Store does not make a folder a filled one
+    folder.others += not name.startswith(".") and name != "Thumbs.db"
+
+
+def add_folder(
+    tree: Tree,
+    folder: Folder,
+    entry: os.DirEntry[str],
+    path: str,
+    above: frozenset[tuple[int, int]],
+) -> None:
+    """Lists a folder in a folder; one that can't be listed becomes a finding."""
+    inner = Folder(entry.name, path)
+    try:
+        fill(tree, inner, Path(entry.path), above)
+    except OSError as error:
+        message = f"the folder {path} can't be listed: {error.strerror or error}"
+        tree.findings.append(Finding("unreadable", "error", message, 1, ({"file": path},)))
+        inner.others += 1
+    folder.folders.append(inner)
+
+
+def junk_files(folder: Path, path: str) -> list[str]:
+    """Every file of a folder that an operating system or an editor left."""
+    found = []
+    for here, _, names in os.walk(folder):
+        inside = Path(here).relative_to(folder).as_posix()
+        prefix = path if inside == "." else f"{path}/{inside}"
+        found += [f"{prefix}/{name}" for name in sorted(names)]
+    return found
+
+
+# -- what is left out ----------------------------------------------------------------------------
+
+
+def leave_out_masks(tree: Tree) -> None:
+    """Takes segmentation masks away: `masks` beside `images`, `x_mask.png` beside `x.png`."""
+    masks: list[str] = []
+    for folder in tree.root.walk():
+        names = {f.name.lower() for f in folder.holding()}
+        if names & IMAGE_FOLDERS and names & MASK_FOLDERS:
+            for inner in [f for f in folder.folders if f.name.lower() in MASK_FOLDERS]:
+                masks += inner.below()
+                folder.folders.remove(inner)
+        named = named_masks(folder.images)
+        masks += named
+        folder.images = [path for path in folder.images if path not in named]
+    if masks:
+        tree.findings.append(mask_finding(masks))
+
+
+def named_masks(paths: Iterable[str]) -> set[str]:
+    """The paths whose stem is that of another image in the folder, with `_mask` after it."""
+    stems = {path: os.path.splitext(path)[0] for path in paths}
+    known = set(stems.values())
+    matches = {path: MASK_NAME.fullmatch(stem) for path, stem in stems.items()}
+    return {path for path, match in matches.items() if match and match["image"] in known}
+
+
+def mask_finding(masks: list[str]) -> Finding:
+    """The note that masks were left out."""
+    return Finding(
+        "stray-files",
+        "info",
+        f"{len(masks):,} segmentation masks lie beside the images and were left out: {masks[0]}, …",
+        count=len(masks),
+        items=({"file": os.path.dirname(masks[0])},),
+    )
+
+
+def dicom_finding(strays: list[str]) -> list[Finding]:
+    """The note that DICOM files need a plugin."""
+    dicom = [path for path in strays if os.path.splitext(path)[1].lower() in DICOM_SUFFIXES]
+    if not dicom:
+        return []
+    return [
+        Finding(
+            "stray-files",
+            "info",
+            f"{len(dicom):,} DICOM files were not read: {dicom[0]}, …",
+            count=len(dicom),
+            items=tuple({"file": path} for path in dicom[:50]),
+            hint="DICOM is read by the plugin medimg-dicom: pip install medimg-dicom",
+        )
+    ]
+
+
+def leave_out_copy(tree: Tree, folder: Folder, root: Path, sizes: bool) -> None:
+    """Takes away a copy of `folder` that lies inside it; what the copy has more is kept."""
+    nested = nested_in(folder)
+    if nested is None:
+        return
+    folder.folders.remove(nested)
+    outer = {inside(path, folder.path): path for path in folder.below()}
+    copies, new = [], []
+    for path in nested.below():
+        twin = outer.get(inside(path, nested.path))
+        same = twin is not None and (not sizes or same_size(root / twin, root / path))
+        (copies if same else new).append(path)
+    for path in new:
+        graft(folder, inside(path, nested.path), path)
+    tree.findings.append(copy_finding(nested.path, len(copies), len(new)))
+
+
+def nested_in(folder: Folder) -> Folder | None:
+    """The one folder in `folder` that holds folders called like those beside it."""
+    found = []
+    for inner in folder.folders:
+        beside = {f.name for f in folder.holding() if f is not inner}
+        shared = beside & {f.name for f in inner.holding()}
+        if len(shared) >= 2 or (shared and inner.name == folder.name):
+            found.append(inner)
+    # several of them are patients 0, 1, 2 with classes 0, 1, 2 rather than copies
+    return found[0] if len(found) == 1 else None
+
+
+def inside(path: str, folder: str) -> str:
+    """`path` as seen from `folder`."""
+    return path[len(folder) + 1 :] if folder else path
+
+
+def same_size(one: Path, other: Path) -> bool:
+    """Whether two files have equally many bytes."""
+    try:
+        return one.stat().st_size == other.stat().st_size
+    except OSError:
+        return False
+
+
+def graft(folder: Folder, place: str, path: str) -> None:
+    """Adds an image to `folder` as if it lay at `place` in it."""
+    *names, _ = place.split("/")
+    for name in names:
+        found = next((f for f in folder.folders if f.name == name), None)
+        if found is None:
+            found = Folder(name, f"{folder.path}/{name}" if folder.path else name)
+            folder.folders.append(found)
+        folder = found
+    folder.images.append(path)
+
+
+def copy_finding(path: str, copies: int, new: int) -> Finding:
+    """The warning that a dataset lies in itself."""
+    more = f"; {new:,} images that stand only there were read" if new else ""
+    return Finding(
+        "nested-copy",
+        "warning",
+        f"{path} repeats the folder it lies in: {copies:,} images were not read twice{more}",
+        count=copies,
+        items=({"file": path, "copies": copies},),
+        hint=f"Delete {path} if it is a copy." if not new else "",
+    )
+
+
+# -- levels --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Level:
+    """Folders that stand side by side, each with its split."""
+
+    parents: list[tuple[str | None, Folder]]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the folders below them that hold images, or are empty."""
+        inner = [f for _, parent in self.parents for f in parent.folders]
+        return sorted({f.name for f in inner if f.holds_images or f.is_empty})
+
+    def children(self, name: str) -> Level:
+        """The folders of that name below them."""
+        return Level([(s, f) for s, p in self.parents for f in p.folders if f.name == name])
+
+
+def split_level(root: Folder) -> Level:
+    """The split folders, searched through folders that hold nothing but one folder; or the root."""
+    node = root
+    while True:
+        named = [(canonical_split(f.name), f) for f in node.folders]
+        splits = [(s, f) for s, f in named if s and (f.holds_images or f.is_empty)]
+        if any(f.holds_images for _, f in splits):
+            return Level(list(splits))
+        holding = node.holding()
+        if len(holding) != 1 or node.images:
+            return Level([(None, root)])
+        node = holding[0]
+
+
+def class_level(level: Level) -> Level:
+    """The level whose folders are the classes: the first with two or more side by side."""
+    names = level.names
+    holding = [n for n in names if any(f.holds_images for _, f in level.children(n).parents)]
+    if len(holding) == 1:
+        deeper = class_level(level.children(holding[0]))
+        if len(deeper.names) >= 2:
+            return deeper
+    return level

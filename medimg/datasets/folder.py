@@ -1,0 +1,255 @@
+"""A folder for each class, with or without train, val and test folders around them.
+
+`root/NORMAL/*.png`, `root/train/NORMAL/*.png`, both nested in further folders; deeper folders
+below a class belong to it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from medimg.api import (
+    DatasetIndex,
+    FileSource,
+    Finding,
+    Guess,
+    InputError,
+    Sample,
+    UsageError,
+    canonical_split,
+    check_options,
+    near_misses,
+)
+from medimg.core.index import dataset_name, files, listed, with_patient_options
+from medimg.datasets._patients import patient_shape
+from medimg.datasets._tree import Folder, Level, Tree, class_level, read_tree, split_level
+
+# folders that a download was cut into, not classes
+GENERIC_NAME = re.compile(
+    r"(\w*[_ -])?(images?|imgs?|pictures?|photos?|data|part|batch|files?|scans?|folder|zip)"
+    r"([_ -]?(part|batch)?[_ -]?(\d+|[a-z]))?(?![a-z])",
+    re.IGNORECASE,
+)
+
+
+class Reader:
+    """Reads class folders."""
+
+    options = ("classes", "group", "group_regex")
+
+    def sniff(self, path: Path) -> Guess:
+        """How sure it is that `path` holds class folders, by the folders' names."""
+        if not path.is_dir():
+            return Guess(0.0, "not a folder")
+        tree = read_tree(path, sizes=False)
+        if not tree.root.holds_images:
+            return Guess(0.0, "no image in it")
+        return self._guess(tree)
+
+    def _guess(self, tree: Tree) -> Guess:
+        splits = split_level(tree.root)
+        names = class_level(splits).names
+        shape = patient_shape(splits)
+        if len(names) < 2:
+            sure = 0.1 if not names else 0.5 if splits.parents[0][0] else 0.4
+            return Guess(sure, f"{len(names)} class folders")
+        if shape and shape.confidence >= 0.5:
+            return Guess(min(0.5, 1.2 - shape.confidence), "class folders, or patients")
+        if all(GENERIC_NAME.fullmatch(name) for name in names):
+            return Guess(0.3, f"folders side by side, named like parts: {shown(names)}")
+        sure = 0.95 if splits.parents[0][0] else 0.9
+        return Guess(sure, describe(splits, names))
+
+    def read(self, path: Path, options: Mapping[str, str]) -> DatasetIndex:
+        """The index of the class folders under `path`.
+
+        Raises:
+            InputError: no image in it, or none in a class folder.
+            UsageError: an option it does not have, or `classes` that are no folders.
+        """
+        check_options("folder", options, self.options)
+        return read_classes(path, options, "folder")
+
+
+def read_classes(path: Path, options: Mapping[str, str], layout: str) -> DatasetIndex:
+    """The index of class folders, patients as the options say."""
+    check_group(layout, options)
+    tree = images_tree(path)
+    if "classes" in options:
+        index = named_classes(path, tree, listed(options["classes"]), layout)
+    else:
+        index = found_classes(path, tree, layout)
+    return with_patient_options(index, options)
+
+
+def check_group(layout: str, options: Mapping[str, str]) -> None:
+    """`group` names a column elsewhere; of folders it can only say that there is none.
+
+    Raises:
+        UsageError: it names something.
+    """
+    if options.get("group", "none").lower() != "none":
+        raise UsageError(
+            f"the layout {layout!r} has no columns, so group={options['group']!r} names nothing",
+            r"Give the patient's part of the file name: -o 'group_regex=(patient\d+)'",
+        )
+
+
+def images_tree(path: Path) -> Tree:
+    """The tree under a folder that holds an image.
+
+    Raises:
+        InputError: it is no folder, or holds none.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path} is no folder", "Give the folder that holds the images.")
+    tree = read_tree(path)
+    if not tree.root.holds_images:
+        raise InputError(f"no image in {path}{instead(tree)}", no_image_hint(tree))
+    return tree
+
+
+def instead(tree: Tree) -> str:
+    """What is there where no image is."""
+    kinds: dict[str, int] = {}
+    for stray in tree.strays:
+        suffix = os.path.splitext(stray)[1].lower() or "no suffix"
+        kinds[suffix] = kinds.get(suffix, 0) + 1
+    most = sorted(kinds.items(), key=lambda item: -item[1])[:4]
+    return f" (found: {', '.join(f'{n:,} {kind}' for kind, n in most)})" if most else " (it is empty)"
+
+
+def no_image_hint(tree: Tree) -> str:
+    """The next step where no image was found."""
+    hints = [f.hint for f in tree.findings if f.hint]
+    return hints[0] if hints else "Give the folder that holds the images, a .csv or an archive."
+
+
+def found_classes(path: Path, tree: Tree, layout: str) -> DatasetIndex:
+    """The index by the classes that the folders' places tell."""
+    splits = split_level(tree.root)
+    level = class_level(splits)
+    names = level.names
+    if not names:
+        raise InputError(
+            f"no class folders and no CSV file in {path}: its images have no labels",
+            "Put each class's images into a folder of its name, or give a table: "
+            "-o labels=FILE.csv (columns image, label)",
+        )
+    samples: list[Sample] = []
+    declared: set[tuple[str | None, str]] = set()
+    for split, parent in level.parents:
+        for folder in parent.folders:
+            if folder.name in names:
+                found = class_samples(folder, split)
+                samples += found
+                declared |= {(s, folder.name) for s in splits_of(found, split)}
+    return assemble(path, tree, layout, samples, declared, describe(splits, names))
+
+
+def class_samples(folder: Folder, split: str | None) -> list[Sample]:
+    """The images of a class folder; `NORMAL/train/…` names the split below the class."""
+    holding = folder.holding()
+    if split is None and holding and not folder.images and all(
+        canonical_split(f.name) for f in holding
+    ):
+        return [Sample(path, folder.name, split=canonical_split(f.name))
+                for f in holding for path in f.below()]
+    return [Sample(path, folder.name, split=split) for path in folder.below()]
+
+
+def splits_of(samples: Iterable[Sample], split: str | None) -> set[str | None]:
+    """The splits that a class folder declares."""
+    return {s.split for s in samples} or {split}
+
+
+def named_classes(
+    path: Path, tree: Tree, classes: tuple[str, ...], layout: str
+) -> DatasetIndex:
+    """The index by folders of the names given, at whatever depth."""
+    samples: list[Sample] = []
+    declared: set[tuple[str | None, str]] = set()
+    for split, folder in folders_named(tree.root, set(classes), None):
+        samples += [Sample(p, folder.name, split=split) for p in folder.below()]
+        declared.add((split, folder.name))
+    missing = [name for name in classes if name not in {label for _, label in declared}]
+    if missing:
+        known = sorted({f.name for f in tree.root.walk() if f.path})
+        raise UsageError(f"no folder under {path} is called {missing[0]!r}",
+                         near_misses(missing[0], known[:40]))
+    reason = f"folders called {' and '.join(classes)}, as asked for"
+    return assemble(path, tree, layout, samples, declared, reason, outside="wrong-level")
+
+
+def folders_named(
+    folder: Folder, names: set[str], split: str | None
+) -> Iterable[tuple[str | None, Folder]]:
+    """The topmost folders of these names with the split they lie in."""
+    for inner in folder.folders:
+        if inner.name in names:
+            yield split, inner
+        else:
+            yield from folders_named(inner, names, split or canonical_split(inner.name))
+
+
+def assemble(
+    path: Path,
+    tree: Tree,
+    layout: str,
+    samples: Iterable[Sample],
+    declared: Iterable[tuple[str | None, str]],
+    reason: str,
+    outside: str = "missing-labels",
+    patients: str | None = None,
+) -> DatasetIndex:
+    """An index of a tree; its images that are in no sample have no label."""
+    ordered = tuple(sorted(samples, key=lambda s: s.path))
+    taken = {s.path for s in ordered}
+    rest = tuple(Sample(p, None) for p in sorted(tree.root.below()) if p not in taken)
+    declared = tuple(sorted(set(declared), key=lambda d: (d[0] or "", d[1])))
+    return DatasetIndex(
+        name=dataset_name(path),
+        root=Path(os.path.abspath(path)),
+        layout=layout,
+        source=FileSource(path),
+        samples=ordered,
+        classes=tuple(sorted({label for _, label in declared})),
+        reason=reason,
+        patients=patients,
+        unlabelled=rest,
+        strays=tuple(tree.strays),
+        declared=declared,
+        findings=(*tree.findings, *outside_finding(rest, outside)),
+    )
+
+
+def outside_finding(rest: tuple[Sample, ...], check: str) -> tuple[Finding, ...]:
+    """The warning about images that lie in no class folder."""
+    if not rest:
+        return ()
+    return (
+        Finding(
+            check,
+            "warning",
+            f"{len(rest):,} images lie in no class folder and have no label: {rest[0].path}",
+            count=len(rest),
+            items=files(s.path for s in rest),
+            hint="Move them into a class folder, or leave them: they are never trained on.",
+        ),
+    )
+
+
+def describe(splits: Level, names: list[str]) -> str:
+    """The reading in words."""
+    where = sorted({folder.name for split, folder in splits.parents if split})
+    kind = "class folder" if len(names) == 1 else "class folders"
+    return f"{kind} {shown(names)}" + (f" in {shown(where)}" if where else "")
+
+
+def shown(names: list[str], most: int = 6) -> str:
+    """`a, b, c and 4 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

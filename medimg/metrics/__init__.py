@@ -1,0 +1,1 @@
+"""Metrics of predictions: one file a metric, found by its name."""

@@ -1,0 +1,236 @@
+"""One training run: what stands in its folder, from the first epoch to the report's numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medimg.core.recipe import write_recipe
+from medimg.core.report import cannot_write, write_atomically
+from medimg.core.runs import (
+    MODEL,
+    MODEL_CARD,
+    RECIPE,
+    Predictions,
+    predictions_of,
+    write_predictions,
+)
+from medimg.core.types import Finding, LoadReport, Network
+from medimg.training.experiment import Experiment, model_card
+from medimg.training.loop import PREDICT_BATCH, Checkpoints, Progress, fit
+from medimg.training.prediction import predict_logits, softmax
+
+if TYPE_CHECKING:
+    from medimg.core.types import RuntimeInfo
+
+SPLITS = "splits.csv"
+HISTORY = "history.csv"
+VAL_PREDICTIONS = "predictions/val.csv"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run came to.
+
+    Args:
+        result: the report's `result`.
+        findings: of the data that were allowed, and the alarms of training.
+        runtime: what it ran on.
+        predictions: on validation, where there is one.
+    """
+
+    result: dict[str, Any]
+    findings: tuple[Finding, ...]
+    runtime: RuntimeInfo
+    predictions: Predictions | None
+
+
+def start_folder(experiment: Experiment, folder: Path) -> None:
+    """Writes the recipe and the split, so that a killed run can be gone on with."""
+    from medimg.core.split import write_splits
+
+    write_recipe(folder / RECIPE, experiment.recipe)
+    write_splits(folder / SPLITS, experiment.data.index.samples)
+
+
+def train_run(
+    experiment: Experiment,
+    network: Network,
+    folder: Path,
+    metrics: Mapping[str, Callable[..., float]],
+    *,
+    trainable_from: int = 0,
+    resume: Progress | None = None,
+    parent: str | None = None,
+    before: dict[str, float | None] | None = None,
+    loaded: LoadReport | None = None,
+    on_step: Callable[[int, int, float], object] | None = None,
+    on_epoch: Callable[[dict[str, float | None]], object] | None = None,
+) -> Finished:
+    """Trains, and fills the run folder with all but report.json.
+
+    Args:
+        metrics: name to function, computed on validation.
+        before: validation metrics of the parent, for finetune.
+    """
+    start_folder(experiment, folder)
+    rows: list[dict[str, float | None]] = list(resume.history) if resume else []
+
+    def epoch_done(row: dict[str, float | None]) -> None:
+        rows.append(row)
+        write_history(folder / HISTORY, rows)
+        if on_epoch:
+            on_epoch(row)
+
+    outcome = fit(
+        network,
+        experiment.train,
+        experiment.val,
+        experiment.recipe,
+        objective=experiment.objective,
+        optimizer=experiment.optimizer,
+        trainable_from=trainable_from,
+        checkpoints=Checkpoints(folder / "checkpoints"),
+        positive=experiment.positive,
+        resume=resume,
+        on_step=on_step,
+        on_epoch=epoch_done,
+    )
+    predictions = validation_predictions(experiment, network)
+    threshold = operating_point(predictions, experiment.positive)
+    values: dict[str, float | None] = {}
+    if predictions is not None:
+        write_predictions(folder / VAL_PREDICTIONS, predictions)
+        values = metric_values(predictions, experiment.positive, threshold, metrics)
+    save_model(experiment, network, folder, threshold)
+    result = {
+        "model": experiment.spec.name,
+        "parameters": {
+            "total": network.parameters().total,
+            "trainable": network.parameters().trainable,
+        },
+        "epochs": outcome.progress.epoch,
+        "best_epoch": outcome.progress.best_epoch,
+        "stopped_by": outcome.progress.stopped_by or "epochs",
+        "history": columns(outcome.progress.history),
+        "metrics": values,
+        "threshold": threshold,
+        "images_per_second": outcome.images_per_second,
+        "parent": parent,
+        "before": before,
+        "learning_rate": float(experiment.recipe.learning_rate),
+        "weights": weights_taken(loaded),
+        "split": experiment.data.split_note,
+        "resize": experiment.recipe.resize,
+        "artifacts": [RECIPE, SPLITS, HISTORY, MODEL_CARD]
+        + ([VAL_PREDICTIONS] if predictions is not None else []),
+    }
+    findings = (*experiment.findings, *outcome.findings)
+    return Finished(result, findings, experiment.runtime, predictions)
+
+
+def weights_taken(loaded: LoadReport | None) -> dict[str, Any] | None:
+    if loaded is None:
+        return None
+    return {
+        "loaded": len(loaded.loaded),
+        "missing": list(loaded.missing),
+        "unexpected": list(loaded.unexpected),
+    }
+
+
+def validation_predictions(experiment: Experiment, network: Network) -> Predictions | None:
+    """Predictions on the validation part; None where there is none."""
+    if experiment.val is None:
+        return None
+    logits = predict_logits(
+        network, experiment.val.images(PREDICT_BATCH), len(experiment.classes)
+    )
+    records = experiment.data.records
+    return predictions_of(
+        experiment.val_samples,
+        softmax(logits),
+        experiment.classes,
+        (records[s.path].sha256 for s in experiment.val_samples),
+        "val",
+    )
+
+
+def operating_point(
+    predictions: Predictions | None, positive: int | None
+) -> dict[str, Any] | None:
+    """Youden's threshold on validation, in a two-class task that has both classes there."""
+    from medimg.statistics.operating_point import youden
+
+    if predictions is None or positive is None or len(predictions.classes) != 2:
+        return None
+    is_positive = predictions.label_numbers() == positive
+    if is_positive.all() or not is_positive.any():
+        return None
+    value = youden(is_positive, predictions.probabilities[:, positive])
+    return {"value": float(value), "rule": "youden", "chosen_on": "val"}
+
+
+def metric_values(
+    predictions: Predictions,
+    positive: int | None,
+    threshold: Mapping[str, Any] | None,
+    metrics: Mapping[str, Callable[..., float]],
+) -> dict[str, float | None]:
+    """Each metric's value on some predictions; None where it is undefined."""
+    from medimg.core.scored import Scored, UndefinedMetric
+
+    binary = len(predictions.classes) == 2
+    cut = (threshold["value"] if threshold else 0.5) if binary and positive is not None else None
+    scored = Scored(predictions.label_numbers(), predictions.probabilities, positive, cut)
+    task = "binary" if binary and positive is not None else "multiclass"
+    values: dict[str, float | None] = {}
+    for name, function in metrics.items():
+        if task not in getattr(function, "tasks", ("binary", "multiclass")):
+            continue
+        try:
+            values[name] = float(function(scored))
+        except UndefinedMetric:
+            values[name] = None
+    return values
+
+
+def save_model(
+    experiment: Experiment,
+    network: Network,
+    folder: Path,
+    threshold: Mapping[str, Any] | None,
+) -> None:
+    try:
+        (folder / MODEL).mkdir(parents=True, exist_ok=True)
+        network.save(folder / MODEL, training=False)
+    except OSError as error:
+        raise cannot_write(folder / MODEL, error) from error
+    write_atomically(folder / MODEL_CARD, model_card(experiment, threshold))
+
+
+def columns(history: list[dict[str, float | None]]) -> dict[str, list[float | None]]:
+    """A list a column, in the order of the first row."""
+    names = list(history[0]) if history else []
+    return {name: [row.get(name) for row in history] for name in names}
+
+
+def write_history(path: Path, rows: list[dict[str, float | None]]) -> None:
+    """history.csv, a row an epoch."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue())
+
+
+def with_learning_rate(experiment: Experiment, rate: float) -> Experiment:
+    """The same experiment with the learning rate resolved."""
+    return replace(
+        experiment, recipe=experiment.recipe.model_copy(update={"learning_rate": rate})
+    )
+

@@ -1,0 +1,149 @@
+"""`medimg split` from the command line, on folders made here."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from medimg.cli.main import run
+
+BY_PATIENT = ("-o", "group_regex=(p[0-9]+)_")
+
+
+def picture(file: Path, seed: int) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (12, 12), np.uint8)
+    assert cv2.imwrite(str(file), pixels)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """20 patients with two images of each class."""
+    monkeypatch.chdir(tmp_path)
+    for patient in range(20):
+        for place, label in enumerate(("NORMAL", "PNEUMONIA")):
+            for number in range(2):
+                name = f"p{patient}_{number}.png"
+                picture(tmp_path / "chest" / label / name, patient * 10 + place * 2 + number)
+    return tmp_path / "chest"
+
+
+def rows_of(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as text:
+        return list(csv.DictReader(text))
+
+
+def test_the_split_is_written_told_and_grouped(folder, capsys):
+    assert run(["split", str(folder), *BY_PATIENT, "--name", "s"]) == 0
+    out = capsys.readouterr().out
+    rows = rows_of(Path("runs/s/splits.csv"))
+    assert list(rows[0]) == ["path", "label", "group", "split"]
+    assert len(rows) == 80
+    sides = defaultdict(set)
+    for row in rows:
+        sides[row["group"]].add(row["split"])
+    assert len(sides) == 20 and all(len(found) == 1 for found in sides.values())
+    report = json.loads(Path("runs/s/report.json").read_text())
+    assert report["result"] == {
+        "ratios": {"train": 0.7, "val": 0.15, "test": 0.15},
+        "counts": {"train": {"NORMAL": 28, "PNEUMONIA": 28}, "val": {"NORMAL": 6, "PNEUMONIA": 6},
+                   "test": {"NORMAL": 6, "PNEUMONIA": 6}},
+        "groups": {"train": 14, "val": 3, "test": 3},
+        "file": "splits.csv",
+        "hash": report["dataset"]["split_hash"],
+        "distance": 0.0,
+        "note": "a new split train/val/test 70/15/15, by patient, stratified by class, seed 0",
+    }
+    assert report["result"]["hash"].startswith("sha256:")
+    assert report["findings"] == []
+    lines = [line.split() for line in out.splitlines()]
+    assert ["train", "56", "70.0", "%", "70", "%", "14", "28", "28"] in lines
+    assert (f"Next: medimg train {folder} -o 'group_regex=(p[0-9]+)_' --splits runs/s/splits.csv"
+            in out)
+
+
+def test_the_seed_decides_and_the_place_does_not(folder, capsys, tmp_path):
+    assert run(["split", str(folder), *BY_PATIENT, "--name", "a", "--seed", "5"]) == 0
+    folder.rename(tmp_path / "moved")
+    assert run(["split", "moved", *BY_PATIENT, "--name", "b", "--seed", "5"]) == 0
+    assert run(["split", "moved", *BY_PATIENT, "--name", "c", "--seed", "6"]) == 0
+    texts = [Path(f"runs/{name}/splits.csv").read_bytes() for name in "abc"]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_without_patients_it_warns(folder, capsys):
+    assert run(["split", str(folder), "--split-ratios", "80/20", "--json"]) == 0
+    printed = capsys.readouterr()
+    report = json.loads(printed.out)
+    assert report["result"]["groups"] is None
+    assert report["result"]["counts"] == {"train": {"NORMAL": 32, "PNEUMONIA": 32},
+                                          "test": {"NORMAL": 8, "PNEUMONIA": 8}}
+    assert "Patients are unknown" in printed.err
+
+
+def test_own_splits_are_set_aside(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for part, number in (("train", 30), ("test", 10)):
+        for label in ("a", "b"):
+            for i in range(number):
+                picture(tmp_path / "set" / part / label / f"{part}{i}.png", i)
+    assert run(["split", "set", "--name", "s"]) == 0
+    assert "own splits (train 60, test 20) are set aside" in capsys.readouterr().out
+    counts = json.loads(Path("runs/s/report.json").read_text())["result"]["counts"]
+    assert {name: sum(c.values()) for name, c in counts.items()} == {
+        "train": 56, "val": 12, "test": 12}
+
+
+def test_copies_stay_together_when_asked(folder, capsys):
+    first, other = folder / "NORMAL" / "p0_0.png", folder / "PNEUMONIA" / "p1_1.png"
+    pixels = cv2.imread(str(first), cv2.IMREAD_UNCHANGED)
+    assert cv2.imwrite(str(other), pixels, [cv2.IMWRITE_PNG_COMPRESSION, 0])
+    assert first.read_bytes() != other.read_bytes()
+    together = []
+    for seed in range(8):
+        found = {}
+        for flag in ((), ("--keep-duplicates-together",)):
+            name = f"s{seed}{len(flag)}"
+            assert run(["split", str(folder), *BY_PATIENT, "--seed", str(seed), "--name", name,
+                        *flag]) == 0
+            side = {row["path"]: row["split"] for row in rows_of(Path(f"runs/{name}/splits.csv"))}
+            found[bool(flag)] = side["NORMAL/p0_0.png"] == side["PNEUMONIA/p1_1.png"]
+        assert found[True]
+        together.append(found[False])
+    assert not all(together)
+    report = json.loads(Path("runs/s01/report.json").read_text())
+    assert report["dataset"]["fingerprint"].startswith("sha256:")
+
+
+def test_a_class_that_can_not_be_everywhere_is_a_finding(folder, capsys):
+    picture(folder / "RARE" / "p99_0.png", 999)
+    assert run(["split", str(folder), *BY_PATIENT, "--name", "s"]) == 0
+    assert "RARE in val (1 patient for 3 parts)" in capsys.readouterr().err
+    (finding,) = json.loads(Path("runs/s/report.json").read_text())["findings"]
+    assert (finding["check"], finding["severity"], finding["count"]) == (
+        "class-missing-in-split", "warning", 2)
+    assert [item["split"] for item in finding["items"]] == ["val", "test"]
+
+
+def test_one_patient_can_not_be_split(tmp_path, capsys):
+    for number in range(6):
+        picture(tmp_path / "set" / "ab"[number % 2] / f"p1_{number}.png", number)
+    assert run(["split", str(tmp_path / "set"), *BY_PATIENT, "--out", str(tmp_path / "r")]) == 3
+    assert "set can't be split: 1 patient for 3 parts" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+def test_bad_ratios_are_wrong_usage(folder, capsys):
+    assert run(["split", str(folder), "--split-ratios", "70/15/10"]) == 2
+    assert "Error: --split-ratios '70/15/10' adds up to 95, not to 100" in capsys.readouterr().err
+
+
+def test_a_missing_folder(tmp_path, capsys):
+    assert run(["split", str(tmp_path / "no")]) == 3
+    assert capsys.readouterr().err.startswith("Error: ")
