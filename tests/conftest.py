@@ -1,23 +1,52 @@
-"""What tests share: the real samples, which lie beside the checkout where there are any."""
+"""What tests share: real samples where they are, and small images made on the spot."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
-SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "data" / "dev"
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real samples; skips where there is none.
+    """The folder of real samples beside the repository; tests that need it skip without."""
+    folder = REPOSITORY.parent / "shared" / "data" / "dev"
+    if not folder.is_dir():
+        # .ci/run sets this where the samples exist, so that a wrong path can't pass as a skip
+        if os.environ.get("MEDIMG_REQUIRE_SAMPLES") == "1":
+            pytest.fail(f"the real samples are required and not at {folder}")
+        pytest.skip(f"the real samples are not at {folder}")
+    return folder
 
-    MEDIMG_REQUIRE_SAMPLES=1, which .ci/run sets where the folder exists, makes that a failure.
-    """
-    if SAMPLES.is_dir():
-        return SAMPLES
-    if os.environ.get("MEDIMG_REQUIRE_SAMPLES") == "1":
-        pytest.fail(f"the real samples are required and {SAMPLES} is not there")
-    pytest.skip(f"no real samples at {SAMPLES}")
+
+@pytest.fixture
+def write_image() -> Callable[..., Path]:
+    """A function that writes a small image and returns its path."""
+
+    def write(
+        path: Path,
+        seed: int | None = None,
+        size: tuple[int, int] = (12, 12),
+        channels: int = 1,
+        value: int | None = None,
+    ) -> Path:
+        """Noise drawn from `seed` (default: from the path's name), or one grey `value`.
+
+        The format is that of the suffix; `size` is (height, width).
+        """
+        shape = size if channels == 1 else (*size, channels)
+        drawn = sum(str(path).encode()) if seed is None else seed
+        pixels = np.random.default_rng(drawn).integers(0, 256, shape, dtype=np.uint8)
+        if value is not None:
+            pixels[:] = value
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), pixels)
+        return path
+
+    return write

@@ -115,11 +115,9 @@ def found_faults(truth: PhantomTruth, report: dict[str, Any]) -> list[dict[str, 
         findings.setdefault(finding["check"], []).append(finding)
     rows = []
     for fault in truth.faults:
-        names = [n for n in fault.found_by if n in findings]
         named = {
             str(value)
-            for name in names
-            for finding in findings[name]
+            for finding in findings.get(fault.check, [])
             for item in finding["items"]
             for value in flatten(item)
         }
@@ -127,8 +125,8 @@ def found_faults(truth: PhantomTruth, report: dict[str, Any]) -> list[dict[str, 
         rows.append(
             {
                 "fault": fault.name,
-                "expected": list(fault.found_by),
-                "found_by": names,
+                "check": fault.check,
+                "found": fault.check in findings,
                 "files": len(fault.files),
                 "files_named": len(fault.files) - len(missed),
             }
@@ -172,12 +170,12 @@ def say_found(job: Job, rows: list[dict[str, Any]]) -> None:
     body = [
         [
             row["fault"],
-            ", ".join(row["found_by"]) or "not found",
+            row["check"] if row["found"] else f"not found ({row['check']})",
             f"{row['files_named']} of {row['files']}",
         ]
         for row in rows
     ]
-    found = sum(bool(row["found_by"]) for row in rows)
+    found = sum(row["found"] for row in rows)
     job.say("")
     job.say(f"Planted faults found: {found} of {len(rows)}")
     job.say(tabulate(body, headers=["planted", "found by", "files named"]))

@@ -55,8 +55,8 @@ def typed(dataset: str, layout: str | None, options: Mapping[str, str]) -> str:
 
 
 def copies(records: Mapping[str, Any]) -> dict[str, str | None]:
-    """Path to a key that pictures with the same pixels share."""
-    return {path: record.pixel_hash for path, record in records.items()}
+    """Path to a key that pictures with the same pixels share; None for an unreadable one."""
+    return {path: record.pixel_hash or None for path, record in records.items()}
 
 
 def table(index: DatasetIndex, made: Assignment) -> str:

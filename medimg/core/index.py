@@ -15,6 +15,7 @@ import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -358,14 +359,19 @@ def locator(index: DatasetIndex, target: Path) -> Callable[[str], str]:
     folder = os.path.realpath(os.path.dirname(os.path.abspath(target)))
     base = source_folder(index)
 
+    @cache
+    def seen(directory: str) -> str:
+        full = os.path.join(base, directory)
+        try:
+            return os.path.relpath(full, folder)
+        except ValueError:  # another drive
+            return full
+
     def locate(path: str) -> str:
         file, mark, member = path.rpartition(MEMBER) if MEMBER in path else (path, "", "")
-        full = os.path.join(base, file)
-        try:
-            full = os.path.relpath(full, folder)
-        except ValueError:  # another drive
-            pass
-        return f"{Path(full).as_posix()}{mark}{member}"
+        directory, _, name = file.rpartition("/")
+        way = os.path.join(seen(directory or ("/" if file.startswith("/") else "")), name)
+        return f"{os.path.normpath(way).replace(os.sep, '/')}{mark}{member}"
 
     return locate
 

@@ -10,7 +10,7 @@ import re
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import yaml
@@ -216,12 +216,15 @@ class Recognition(Card):
     Args:
         class_sets: the classes that it may be read with; default the card's own.
         file_pattern: matches the names of its files from end to end.
+        distinctive: files are named so by nobody else, so that the dataset is recognised even
+            where a single class was read, from the wrong level of folders.
         beside: patterns of files of which one must lie beside the pictures.
         archive_pattern: matches the name of the archive that holds it, which is enough alone.
     """
 
     class_sets: list[list[str]] = []
     file_pattern: str | None = None
+    distinctive: bool = False
     beside: list[str] = []
     archive_pattern: str | None = None
 
@@ -353,7 +356,7 @@ class DatasetCard(Card):
         if rules.archive_pattern is None:
             return None
         first, mark, _ = index.samples[0].path.partition(ARCHIVE_MARK)
-        names = [index.root.name, *([PurePosixPath(first).name] if mark else [])]
+        names = [index.root.name, *([first.rpartition("/")[2]] if mark else [])]
         for name in names:
             if re.fullmatch(rules.archive_pattern, name, re.IGNORECASE):
                 return 1.0, f"the archive is called {name}"
@@ -362,8 +365,11 @@ class DatasetCard(Card):
     def _by_names(self, index: DatasetIndex, rules: Recognition) -> tuple[float, str] | None:
         if rules.file_pattern is None or not self._classes_fit(index.classes, rules):
             return None
+        found = beside(index.root, rules.beside)
+        if rules.beside and found is None:
+            return None
         pattern = re.compile(rules.file_pattern, re.IGNORECASE)
-        names = [PurePosixPath(s.path).name for s in index.samples]
+        names = [sample.path.rpartition("/")[2] for sample in index.samples]
         fitting = [name for name in names if pattern.fullmatch(name)]
         if len(fitting) < RECOGNISED_SHARE * len(names):
             return None
@@ -371,16 +377,15 @@ class DatasetCard(Card):
             f"{len(fitting):,} of {len(names):,} files are named like {fitting[0]} "
             f"and the classes are {', '.join(index.classes)}"
         )
-        if rules.beside:
-            found = beside(index.root, rules.beside)
-            if found is None:
-                return None
+        if found:
             reason += f", with {found} beside them"
         return len(fitting) / len(names), reason
 
     def _classes_fit(self, found: Iterable[str], rules: Recognition) -> bool:
         # a part of the published set (COVID and Normal alone) is still the set
         canonical = {self.canonical(name) or name.strip().lower() for name in found}
+        if rules.distinctive and len(canonical) == 1:
+            return True
         sets = rules.class_sets or [[*self.classes, *self.further_classes]]
         return any(canonical <= {self.canonical(c) or c.lower() for c in one} for one in sets)
 

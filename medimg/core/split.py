@@ -495,9 +495,10 @@ def _with_validation(
         )
     rows = (replace(s, split=cut.split_of[s.path]) if s.split == "train" else s
             for s in index.samples)
-    size = len(cut.split_of) and sum(cut.counts["val"].values())
+    size = sum(cut.counts["val"].values())
     words = f"validation cut from train: {size:,} of {counted(len(train), 'image')}, "
-    words += f"{counted(cut.groups['val'], cut.unit)}, seed {seed}"
+    words += "image by image" if cut.unit == "image" else counted(cut.groups["val"], cut.unit)
+    words += f", seed {seed}"
     missing = [f"{g.label} is missing in {g.split} ({g.reason})" for g in cut.gaps]
     return index.with_samples(rows), [words, *missing]
 

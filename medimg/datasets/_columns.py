@@ -90,12 +90,13 @@ def named(table: Table, wanted: str, role: str) -> str:
     columns = list(table.columns)
     found = ", ".join(columns[:20]) + (", …" if len(columns) > 20 else "")
     none = f", or -o {role}=none when there is none" if role in ("group", "split") else ""
-    example = next(iter(columns), "COLUMN")
     guess = near_misses(wanted, columns)
-    near = f"{guess} " if guess.startswith("Did") else ""
+    near, example = "", columns[0]
+    if guess.startswith("Did"):
+        near, example = f"{guess} ", guess.split("'")[1]
     raise UsageError(
         f"{table.name} has no column {wanted!r} (found: {found})",
-        f"{near}Say which column holds the {role}: -o {role}={example}{none}.",
+        f"{near}Say which column holds the {role}: -o {role}={quoted(example)}{none}",
     )
 
 
@@ -106,6 +107,7 @@ def choose(table: Table, pictures: Pictures, options: Mapping[str, str]) -> Colu
         UsageError: a column named is not there, or the user has to say which it is.
     """
     image, image_reason = choose_image(table, pictures, options)
+    refuse_headless(table, image, pictures)
     labels, label_reason = choose_labels(table, image, options)
     split = choose_split(table, {image, *labels}, options)
     taken = {image, *labels, split or ""}
@@ -126,12 +128,27 @@ def choose_image(table: Table, pictures: Pictures, options: Mapping[str, str]) -
     candidates = [c for c in candidates if c.hits]
     if not candidates:
         raise no_image_column(table, pictures)
-    best = max(candidates, key=lambda c: (c.distinct, not c.by_number, plain(c.column)
-                                          in IMAGE_NAMES))
+    best = max(
+        candidates, key=lambda c: (c.distinct, not c.by_number, plain(c.column) in IMAGE_NAMES)
+    )
     rivals = [c for c in candidates if rivalling(c, best)]
     if rivals:
-        raise question("image", "names the image", table, [best.column, *(c.column for c in rivals)])
+        names = [c.column for c in (best, *rivals)]
+        raise question("image", "names the image", table, names)
     return best.column, f"images in {best.column!r}, whose values name files"
+
+
+def refuse_headless(table: Table, image: str, pictures: Pictures) -> None:
+    """Fails where the heading of the image column is an image itself: a row would be lost.
+
+    Raises:
+        UsageError: the table has no header.
+    """
+    if plain(image) not in IMAGE_NAMES and pictures.find(image) is not None:
+        raise UsageError(
+            f"{table.name} has no header: its first line names an image ({image})",
+            "Put a line of headings first: image,label",
+        )
 
 
 def candidate(table: Table, column: str, pictures: Pictures) -> Candidate:
@@ -200,8 +217,9 @@ def choose_labels(
         return (telling[0],), f"labels in {telling[0]!r}"
     if len(others) == 1 and fitting:
         return (others[0],), f"labels in {others[0]!r}, the only other column"
-    raise question("label", "is the label", table, telling + [c for c in fitting
-                                                              if c not in telling], block)
+    raise question(
+        "label", "is the label", table, telling + [c for c in fitting if c not in telling], block
+    )
 
 
 def few_values(table: Table, column: str) -> bool:
@@ -243,9 +261,7 @@ def question(
     shown = columns[:12]
     lines = [f"{c} ({values_shown(table.values(c))})" for c in shown]
     more = f", and {len(columns) - 12} more" if len(columns) > 12 else ""
-    several = (
-        f" or, for a class a column, -o {role}={','.join(block[:20])}" if block else ""
-    )
+    several = f" or, for a class a column, -o {role}={','.join(block[:20])}" if block else ""
     if not columns:
         return UsageError(
             f"no column of {table.name} looks like the one that {what} "
@@ -281,7 +297,8 @@ def choose_split(table: Table, taken: set[str], options: Mapping[str, str]) -> s
             return None
         return named(table, options["split"], "split")
     found = [
-        c for c in table.columns
+        c
+        for c in table.columns
         if c not in taken and (v := table.values(c)) and all(map(canonical_split, v))
     ]
     if len(found) > 1:
@@ -327,5 +344,3 @@ def id_finding(table: Table, column: str) -> Finding:
         count=len(table.values(column)),
         hint=f"If it does: -o group={quoted(column)}",
     )
-
-

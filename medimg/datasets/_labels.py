@@ -79,7 +79,7 @@ def two_labels(several: Sequence[tuple[Row, list[str]]], column: str) -> UsageEr
     return UsageError(
         f"{row.place()} has {len(labels)} labels in column {column!r}: {' and '.join(labels)} "
         f"({len(several):,} such rows); an image must have one",
-        "Take a column with one label a row: -o label=COLUMN, or leave those rows out of the table.",
+        "Take a column with one label a row: -o label=COLUMN, or leave those rows out.",
     )
 
 
@@ -94,14 +94,21 @@ def marked(row: Row, columns: Sequence[str]) -> str | None:
         return None
     odd = next(((c, v) for c, v in cells.items() if v not in ("0", "1")), None)
     if odd:
-        raise UsageError(f"{row.place()}: column {odd[0]!r} holds {odd[1]!r}, not 0 or 1",
-                         "Several label columns must hold 0 and 1, one 1 a row.")
+        raise UsageError(
+            f"{row.place()}: column {odd[0]!r} holds {odd[1]!r}, not 0 or 1",
+            "Several label columns must hold 0 and 1, one 1 a row.",
+        )
     ones = [c for c, cell in cells.items() if cell == "1"]
     if len(ones) != 1:
-        said = f"{len(ones)} of the label columns marked ({', '.join(ones)})" if ones else (
-            "none of the label columns marked")
-        raise UsageError(f"{row.place()} has {said}; an image must have one label",
-                         "Name a column that has one label a row: -o label=COLUMN")
+        said = (
+            f"{len(ones)} of the label columns marked ({', '.join(ones)})"
+            if ones
+            else ("none of the label columns marked")
+        )
+        raise UsageError(
+            f"{row.place()} has {said}; an image must have one label",
+            "Name a column that has one label a row: -o label=COLUMN",
+        )
     return ones[0]
 
 

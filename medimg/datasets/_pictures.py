@@ -50,6 +50,7 @@ class Pictures:
         self.base = base
         self.folder = folder
         self.extension = extension.lower()
+        self._found: dict[tuple[str, str | None], Match | None] = {}
 
     @cached_property
     def tree(self) -> Tree:
@@ -85,6 +86,12 @@ class Pictures:
 
     def find(self, cell: str, split: str | None = None) -> Match | None:
         """The image or images that a cell names; None where it names none."""
+        key = (cell, split)
+        if key not in self._found:
+            self._found[key] = self._find(cell, split)
+        return self._found[key]
+
+    def _find(self, cell: str, split: str | None) -> Match | None:
         text = cell.strip().replace("\\", "/")
         if not text:
             return None
@@ -106,16 +113,17 @@ class Pictures:
         file, mark, _ = text.rpartition(MEMBER)
         if not mark and not is_image_name(text):
             return None
+        if not mark and "tree" in vars(self) and not text.startswith(("/", "..")):
+            # what lies below the folder is listed already
+            return next((p for p in (self.prefix + text, text) if p in self.known), None)
         for folder in dict.fromkeys((self.folder, self.base)):
             full = folder / (file if mark else text)
             if full.is_file() and text.lower().endswith(self.extension):
                 way = Path(os.path.relpath(full, self.base)).as_posix()
-                return f"{way}{mark}{text[len(file) + len(mark):]}" if mark else way
+                return f"{way}{mark}{text[len(file) + len(mark) :]}" if mark else way
         return None
 
-    def narrowed(
-        self, paths: list[str], text: str, split: str | None, kind: str
-    ) -> Match | None:
+    def narrowed(self, paths: list[str], text: str, split: str | None, kind: str) -> Match | None:
         """Of several images with one name, those that share most folders with the cell's path,
         and that lie in a folder of the row's split."""
         if len(paths) > 1:

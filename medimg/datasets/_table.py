@@ -108,7 +108,8 @@ def decoded(path: Path) -> tuple[str, list[Finding]]:
         line = data[: error.start].count(b"\n") + 1
     message = f"{path.name} is no UTF-8 (line {line}); it was read as Latin-1"
     hint = "Look whether names with accents are right; saving the table as UTF-8 settles it."
-    finding = Finding("csv-encoding", "info", message, 1, ({"file": path.name, "line": line},), hint)
+    where = {"file": path.name, "line": line}
+    finding = Finding("csv-encoding", "info", message, 1, (where,), hint)
     return data.decode(FALLBACK_ENCODING, errors="replace"), [finding]
 
 

@@ -207,7 +207,8 @@ def leave_out_copy(tree: Tree, folder: Folder, root: Path, sizes: bool) -> None:
         return
     folder.folders.remove(nested)
     outer = {inside(path, folder.path): path for path in folder.below()}
-    copies, new = [], []
+    copies: list[str] = []
+    new: list[str] = []
     for path in nested.below():
         twin = outer.get(inside(path, nested.path))
         same = twin is not None and (not sizes or same_size(root / twin, root / path))

@@ -119,7 +119,9 @@ def instead(tree: Tree) -> str:
         suffix = os.path.splitext(stray)[1].lower() or "no suffix"
         kinds[suffix] = kinds.get(suffix, 0) + 1
     most = sorted(kinds.items(), key=lambda item: -item[1])[:4]
-    return f" (found: {', '.join(f'{n:,} {kind}' for kind, n in most)})" if most else " (it is empty)"
+    if not most:
+        return " (it is empty)"
+    return f" (found: {', '.join(f'{n:,} {kind}' for kind, n in most)})"
 
 
 def no_image_hint(tree: Tree) -> str:
@@ -153,11 +155,17 @@ def found_classes(path: Path, tree: Tree, layout: str) -> DatasetIndex:
 def class_samples(folder: Folder, split: str | None) -> list[Sample]:
     """The images of a class folder; `NORMAL/train/…` names the split below the class."""
     holding = folder.holding()
-    if split is None and holding and not folder.images and all(
-        canonical_split(f.name) for f in holding
+    if (
+        split is None
+        and holding
+        and not folder.images
+        and all(canonical_split(f.name) for f in holding)
     ):
-        return [Sample(path, folder.name, split=canonical_split(f.name))
-                for f in holding for path in f.below()]
+        return [
+            Sample(path, folder.name, split=canonical_split(f.name))
+            for f in holding
+            for path in f.below()
+        ]
     return [Sample(path, folder.name, split=split) for path in folder.below()]
 
 
@@ -166,9 +174,7 @@ def splits_of(samples: Iterable[Sample], split: str | None) -> set[str | None]:
     return {s.split for s in samples} or {split}
 
 
-def named_classes(
-    path: Path, tree: Tree, classes: tuple[str, ...], layout: str
-) -> DatasetIndex:
+def named_classes(path: Path, tree: Tree, classes: tuple[str, ...], layout: str) -> DatasetIndex:
     """The index by folders of the names given, at whatever depth."""
     samples: list[Sample] = []
     declared: set[tuple[str | None, str]] = set()
@@ -178,8 +184,9 @@ def named_classes(
     missing = [name for name in classes if name not in {label for _, label in declared}]
     if missing:
         known = sorted({f.name for f in tree.root.walk() if f.path})
-        raise UsageError(f"no folder under {path} is called {missing[0]!r}",
-                         near_misses(missing[0], known[:40]))
+        raise UsageError(
+            f"no folder under {path} is called {missing[0]!r}", near_misses(missing[0], known[:40])
+        )
     reason = f"folders called {' and '.join(classes)}, as asked for"
     return assemble(path, tree, layout, samples, declared, reason, outside="wrong-level")
 

@@ -6,6 +6,7 @@ is the patient's left), y = 0 at the top of the field and growing downwards.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -188,7 +189,7 @@ def _vessels(rng: np.random.Generator, chest: Chest) -> tuple[Branch, ...]:
     for side in (-1, 1):
         for angle in np.linspace(-70, 82, 6) + rng.uniform(-10, 10, 6):
             start = (side * rng.uniform(0.055, 0.085), hilum_y + rng.uniform(-0.03, 0.03))
-            _grow(rng, branches, start, np.deg2rad(angle), side, 1.0)
+            _grow(rng, branches, start, math.radians(angle), side, 1.0)
     return tuple(branches)
 
 
@@ -202,12 +203,12 @@ def _grow(
 ) -> None:
     """Follow a vessel outwards; each fork is thinner, and the third is the last to be seen."""
     points = [start]
-    for _ in range(3):
-        angle += rng.normal(0, 0.16)
+    step = 0.033 * (0.6 + 0.4 * calibre)
+    for turn in rng.normal(0, 0.16, 3).tolist():
+        angle += turn
         x, y = points[-1]
-        step = 0.033 * (0.6 + 0.4 * calibre)
-        points.append((x + side * step * np.cos(angle), y + step * np.sin(angle)))
-    branches.append(Branch(tuple((float(x), float(y)) for x, y in points), calibre))
+        points.append((x + side * step * math.cos(angle), y + step * math.sin(angle)))
+    branches.append(Branch(tuple(points), calibre))
     if calibre > 0.3:
         spread = rng.uniform(0.25, 0.5)
         for turn in (-spread, spread):

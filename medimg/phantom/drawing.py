@@ -344,15 +344,16 @@ def _expose(
     """Density to grey: film curve, vignetting, noise, collimation, letters."""
     size = len(density)
     ramp = np.linspace(-1, 1, size, dtype=np.float32)
-    shade: Array = 1 + pose.heel[0] * ramp[None, :] + pose.heel[1] * ramp[:, None]
-    shade = shade - pose.vignette * (ramp[None, :] ** 2 + ramp[:, None] ** 2) / 2
+    across, down = ramp[None, :], ramp[:, None]
+    shade: Array = 1 + pose.heel[0] * across + pose.heel[1] * down
+    shade = shade - np.float32(pose.vignette / 2) * (across**2 + down**2)
     sharp = blur(np.maximum(density, 0), pose.blur * size)
     tone = pose.contrast * (sharp - 0.55) + 0.55
-    light = 1 - np.exp(-1.55 * pose.exposure * np.maximum(tone, 0.02) ** 1.25)
+    light: Array = 1 - np.exp(-1.55 * pose.exposure * np.maximum(tone, 0.02) ** 1.25)
     noise = stream(anatomy.seed, anatomy.patient, image, NOISE_STREAM)
-    grain = noise.standard_normal((size, size), dtype=np.float32)
+    grain: Array = noise.standard_normal((size, size), dtype=np.float32)
     # Noise of the detector is correlated over a pixel or so, and weaker where nothing was dense.
-    grain = blur(grain, 0.6) * 2 * pose.noise * (0.35 + light)
+    grain = blur(grain, 0.6) * np.float32(2 * pose.noise) * (0.35 + light)
     grey = np.clip(255 * (light * shade + grain), 0, 255).astype(np.uint8)
     if pose.side_marker is not None:
         stamp(grey, "R", pose.side_marker)

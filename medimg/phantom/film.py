@@ -59,7 +59,8 @@ class Film:
 
     def soften(self, mask: Array, sigma: float) -> Array:
         """A mask as Float32 in 0..1, blurred by sigma image widths."""
-        return blur(mask.astype(np.float32) * np.float32(1 / 255), sigma * self.size_px)
+        unit = np.multiply(mask, np.float32(1 / 255), dtype=np.float32)
+        return blur(unit, sigma * self.size_px)
 
     def warp(self, field: Array) -> Array:
         """Lay a square map in body coordinates (x -0.5..0.5, y 0..1) on the film."""
@@ -76,7 +77,7 @@ def blur(image: Array, sigma_px: float) -> Array:
     """Gaussian blur; a wide one is made on a small copy, where it costs a fraction."""
     if sigma_px < 0.2:
         return image
-    if sigma_px < 6:
+    if sigma_px < 3:
         return cv2.GaussianBlur(image, (0, 0), sigma_px, borderType=cv2.BORDER_REPLICATE)
     small = cv2.resize(image, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), sigma_px / 4, borderType=cv2.BORDER_REPLICATE)

@@ -25,6 +25,8 @@ DIVERGED = 4.0
 # a curve that falls by less than this share of its start has not shown where learning happens
 LEAST_FALL = 0.05
 FEWEST_POINTS = 20
+# the first smoothed losses are nearly raw: their ups and downs are no slope
+SKIPPED = 10
 
 
 @dataclass(frozen=True)
@@ -132,15 +134,16 @@ def read_curve(rates: np.ndarray, losses: np.ndarray, steps: int) -> RangeTest:
             f"no safe suggestion: the loss diverged after {len(losses)} steps; "
             "start lower, or look at the data"
         )
-    lowest = int(np.argmin(smoothed))
-    fall = (smoothed[0] - smoothed[lowest]) / max(abs(smoothed[0]), 1e-12)
-    if fall < LEAST_FALL or lowest < 3:
+    start = float(np.mean(losses[:SKIPPED]))
+    lowest = SKIPPED + int(np.argmin(smoothed[SKIPPED:]))
+    fall = (start - smoothed[lowest]) / max(abs(start), 1e-12)
+    if fall < LEAST_FALL or lowest < SKIPPED + 3:
         return without(
             f"no safe suggestion: the curve is flat (the loss fell by {fall:.1%}); "
             "more steps, another model, or check the labels"
         )
-    noise = float(np.std(losses[: lowest + 1] - smoothed[: lowest + 1]))
-    if noise > smoothed[0] - smoothed[lowest]:
+    noise = float(np.std(losses[:lowest] - smoothed[:lowest]))
+    if noise > start - smoothed[lowest]:
         return without(
             "no safe suggestion: the curve is noisier than it falls; a larger batch helps"
         )
@@ -165,13 +168,14 @@ def read_curve(rates: np.ndarray, losses: np.ndarray, steps: int) -> RangeTest:
 
 def steepest(rates: np.ndarray, smoothed: np.ndarray, lowest: int) -> float:
     """Where the loss falls fastest by log rate, before its minimum."""
-    slope = np.gradient(smoothed, np.log(rates))[: lowest + 1]
-    return float(rates[int(np.argmin(slope))])
+    slope = np.gradient(smoothed, np.log(rates))[SKIPPED : lowest + 1]
+    return float(rates[SKIPPED + int(np.argmin(slope))])
 
 
 def valley(rates: np.ndarray, smoothed: np.ndarray, lowest: int) -> float:
     """Two thirds along the longest run of falling loss (the rule of ESRI and fastai)."""
     falls = np.diff(smoothed[: lowest + 1]) < 0
+    falls[:SKIPPED] = False
     best_start, best_length, start = 0, 0, 0
     for place, falling in enumerate(np.append(falls, False)):
         if not falling:

@@ -9,6 +9,7 @@ import yaml
 
 from medimg.cli.main import run
 from medimg.core.registry import core_registry_path
+from medimg.manager import plugins
 
 WRITTEN = yaml.safe_load(core_registry_path().read_text(encoding="utf-8"))["datasets"]
 
@@ -76,3 +77,9 @@ def test_an_unknown_dataset_names_the_near_miss(capsys):
     assert capsys.readouterr().err == (
         "Error: no dataset is called 'pneumoniamnst'\n  Did you mean 'pneumoniamnist'?\n"
     )
+
+
+def test_every_card_names_a_layout_that_somebody_reads():
+    # medimg-medmnist is a package of its own, which need not be installed
+    layouts = {*plugins().datasets(), "medmnist"}
+    assert {card["layout"] for card in WRITTEN.values()} <= layouts

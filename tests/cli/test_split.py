@@ -147,3 +147,12 @@ def test_bad_ratios_are_wrong_usage(folder, capsys):
 def test_a_missing_folder(tmp_path, capsys):
     assert run(["split", str(tmp_path / "no")]) == 3
     assert capsys.readouterr().err.startswith("Error: ")
+
+
+def test_unreadable_files_are_no_copies_of_each_other():
+    from medimg.commands.split import copies
+    from medimg.core.scan import ScanRecord
+
+    records = {"a.png": ScanRecord("", error="gone"), "b.png": ScanRecord("", error="gone"),
+               "c.png": ScanRecord("x", pixel_hash="h")}
+    assert copies(records) == {"a.png": None, "b.png": None, "c.png": "h"}

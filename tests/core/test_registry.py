@@ -306,6 +306,17 @@ def test_file_names_with_other_classes_are_no_reason(registry: Registry) -> None
     assert registry.recognise(index_of(Path("x"), paths)) is None
 
 
+def test_one_class_from_the_wrong_level_is_recognised_by_distinctive_names(
+    registry: Registry,
+) -> None:
+    paths = [f"breast/SOB_B_F-14-9133-400-{i:03d}.png" for i in range(5)]
+    found = registry.recognise(index_of(Path("BreaKHis_v1"), paths))
+    assert found and found[0].name == "breakhis"
+    # anybody's files may be called image(1).jpg
+    generic = [f"Training/image({i}).jpg" for i in range(5)]
+    assert registry.recognise(index_of(Path("x"), generic)) is None
+
+
 def test_nine_of_ten_file_names_are_enough(registry: Registry) -> None:
     fitting = [f"NORMAL/IM-{i:04d}-0001.jpeg" for i in range(9)]
     one_off = index_of(Path("x"), [*fitting, "PNEUMONIA/a.jpeg"])

@@ -405,6 +405,13 @@ def test_a_missing_validation_part_is_cut_from_train_by_patient():
                      "3 patients, seed 3")
 
 
+def test_validation_of_unknown_patients_is_cut_image_by_image():
+    samples = [Sample(f"{i}.png", "ab"[i % 2], None, "train") for i in range(40)]
+    found, words = ensure_splits(index_of(samples))
+    assert found.split_counts() == {"train": {"a": 17, "b": 17}, "val": {"a": 3, "b": 3}}
+    assert "validation cut from train: 6 of 40 images, image by image, seed 0" in words
+
+
 def test_train_and_validation_without_test_are_kept_and_told():
     found, words = ensure_splits(split_index("train", "val"))
     assert found.splits() == ("train", "val")

@@ -159,6 +159,8 @@ def layer_by_layer(plan: Plan, x: Any) -> Any:
             continue
         if not plan.names:
             plan.begin("stem", x)
+        if layer not in ("pool", "bn"):
+            raise unknown(plan.spec, "layer", layer)
         x = plan.pool(x) if layer == "pool" else plan.bn(x)
     return x
 
@@ -212,8 +214,12 @@ def head_layers(plan: Plan, x: Any) -> Any:
             rate = float(layer.removeprefix("dropout"))
             x = plan.add("dropout", keras.layers.Dropout, x, rate=rate, seed=0)
         else:
-            raise BackendError(f"the keras backend does not know the head layer {layer!r}")
+            raise unknown(plan.spec, "head layer", layer)
     return plan.dense("output", x, plan.spec.outputs, dtype="float32")
+
+
+def unknown(spec: ModelSpec, what: str, name: str) -> BackendError:
+    return BackendError(f"the keras backend does not know the {what} {name!r} of {spec.name!r}")
 
 
 def check(spec: ModelSpec) -> None:
@@ -227,6 +233,8 @@ def check(spec: ModelSpec) -> None:
         raise BackendError(f"{spec.name!r} has no layers")
     if not spec.head or spec.head[0] not in ("flatten", "gap"):
         raise BackendError(f"the head of {spec.name!r} must begin with flatten or gap")
+    if spec.scaling not in (*PLAIN_SCALINGS, "imagenet", "caffe"):
+        raise unknown(spec, "scaling", spec.scaling)
     if spec.channels != 3 and spec.scaling in ("imagenet", "caffe"):
         raise BackendError(f"the scaling {spec.scaling!r} of {spec.name!r} needs 3 channels")
 

@@ -55,6 +55,8 @@ with quiet():
         with suppress(RuntimeError):
             tf.config.experimental.set_memory_growth(gpu, True)
     tf.config.experimental.enable_op_determinism()
+    # TF32 keeps 10 bits of the mantissa: another precision than the float32 that is reported
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     if not TALKATIVE:
         # networks are prepared several times a process, each with a step of its own; TensorFlow
         # takes that for retracing

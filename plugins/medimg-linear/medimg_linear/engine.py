@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from medimg.api import BackendError, LoadReport, ModelSpec, RuntimeInfo
-from medimg_linear.network import Logistic, Standardiser
+from medimg_linear.network import SCALINGS, Logistic, Standardiser
 
 
 class LinearBackend:
@@ -53,6 +53,8 @@ class LinearBackend:
                 f"{[*spec.head]}",
                 "A logistic model has no layers and the head [flatten].",
             )
+        if spec.scaling not in SCALINGS:
+            raise BackendError(f"the linear backend does not know the scaling {spec.scaling!r}")
         if spec.channels != 3 and spec.scaling in ("imagenet", "caffe"):
             raise BackendError(f"the scaling {spec.scaling!r} of {spec.name!r} needs 3 channels")
 

@@ -25,6 +25,7 @@ from medimg_linear.optimizers import Stepper
 
 FIT_IMAGES = 1024
 WEIGHTS, STATE = "weights.npz", "optimizer.npz"
+SCALINGS = ("unit", "signed", "imagenet", "caffe", "none")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CAFFE_MEAN = (103.939, 116.779, 123.68)
 BLAS = ThreadpoolController()
@@ -46,9 +47,8 @@ def scaled(images: np.ndarray, scaling: str) -> np.ndarray:
     if scaling == "signed":
         return pixels * np.float32(2) - np.float32(1)
     if scaling == "imagenet":
-        return (pixels - np.asarray(IMAGENET_MEAN, np.float32)) / np.asarray(
-            IMAGENET_STD, np.float32
-        )
+        mean, std = (np.asarray(v, np.float32) for v in (IMAGENET_MEAN, IMAGENET_STD))
+        return (pixels - mean) / std
     return pixels
 
 

@@ -219,6 +219,7 @@ def test_counts_and_initial_weights():
     ({"architecture": "layers", "name": "cnn3"}, "can't build 'cnn3'"),
     ({"head": ("flatten", "fc128")}, "layers"),
     ({"scaling": "caffe"}, "3 channels"),
+    ({"scaling": "z-score"}, "scaling 'z-score'"),
 ])
 def test_what_is_not_linear_is_refused(change, said):
     with pytest.raises(BackendError, match=said):

@@ -1,0 +1,27 @@
+"""A class that a part of the split lacks"""
+
+from __future__ import annotations
+
+from medimg.api import CheckContext, Finding
+
+
+def check(context: CheckContext) -> list[Finding]:
+    """An error in train and test (it can't be learnt, or told), a warning in val."""
+    index = context.index
+    present = {name for name, n in index.class_counts().items() if n}
+    found = []
+    for split, counts in index.split_counts().items():
+        lost = sorted(name for name in present if counts[name] == 0)
+        if not lost:
+            continue
+        found.append(
+            Finding(
+                "class-missing-in-split",
+                "warning" if split == "val" else "error",
+                f"{split} holds no image of {', '.join(lost)}",
+                len(lost),
+                tuple({"class": name, "split": split} for name in lost),
+                "Make a split in which every class stands in every part: medimg split DATASET",
+            )
+        )
+    return found

@@ -1,0 +1,29 @@
+"""A validation part too small to steer by"""
+
+from __future__ import annotations
+
+from medimg.api import CheckContext, Finding
+
+FEWEST_A_CLASS = 30
+
+
+def check(context: CheckContext) -> list[Finding]:
+    """A warning below 30 images a class: the best epoch is then chosen by chance."""
+    counts = context.index.split_counts().get("val")
+    if not counts:
+        return []
+    small = {name: n for name, n in counts.items() if 0 < n < FEWEST_A_CLASS}
+    if not small:
+        return []
+    return [
+        Finding(
+            "small-validation",
+            "warning",
+            f"validation holds {sum(counts.values())} images, with "
+            + ", ".join(f"{n} of {name}" for name, n in small.items())
+            + f": fewer than {FEWEST_A_CLASS} a class can't choose an epoch or a threshold",
+            sum(small.values()),
+            tuple({"class": name, "split": "val", "images": n} for name, n in small.items()),
+            "Make a larger one: medimg split DATASET",
+        )
+    ]

@@ -1,0 +1,177 @@
+"""Running checks: what they are given, how they are kept apart, and the gate before training.
+
+A check is a function `(CheckContext) -> list[Finding]` in a file of its own. What a dataset's
+reader met already (rows without a file, nested copies) stands in `index.findings` and is merged
+in under the name of its check.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from medimg.core.scan import ScanRecord
+from medimg.core.types import DatasetIndex, Finding, Sample
+
+Key = TypeVar("Key", bound=Hashable)
+MOST_ITEMS = 1000
+# errors under which a result means nothing; `train` refuses them
+GATE = (
+    "one-class",
+    "empty-class",
+    "small-class",
+    "unreadable",
+    "truncated",
+    "empty-file",
+    "decompression-bomb",
+    "patient-leakage",
+    "duplicates-across-splits",
+    "duplicates-across-classes",
+    "csv-contradictions",
+)
+RANK = {"error": 0, "warning": 1, "info": 2}
+
+
+@dataclass(frozen=True)
+class CheckContext:
+    """What a check may look at.
+
+    Args:
+        index: the dataset.
+        scan: path to ScanRecord, one decode an image shared by all checks.
+        settings: the check's own parameters, as given.
+    """
+
+    index: DatasetIndex
+    scan: Mapping[str, ScanRecord]
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def record(self, sample: Sample) -> ScanRecord:
+        return self.scan[sample.path]
+
+    def readable(self) -> list[Sample]:
+        """Samples that could be decoded."""
+        return [s for s in self.index.samples if not self.scan[s.path].error]
+
+    def copies(self) -> list[tuple[Sample, ...]]:
+        """Groups of samples that show the same pixels, largest first; each has two or more."""
+        by_pixels = grouped(self.readable(), lambda s: self.scan[s.path].pixel_hash)
+        groups = [tuple(g) for g in by_pixels.values() if len(g) > 1]
+        return sorted(groups, key=lambda g: (-len(g), g[0].path))
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One check's outcome: `status` is ok, info, warning, error or skipped."""
+
+    status: str
+    findings: tuple[Finding, ...]
+    seconds: float
+    reason: str | None = None
+
+    @property
+    def count(self) -> int:
+        return sum(f.count for f in self.findings)
+
+
+def grouped(samples: Iterable[Sample], key: Callable[[Sample], Key]) -> dict[Key, list[Sample]]:
+    """Samples by key, in their order."""
+    groups: dict[Key, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        groups[key(sample)].append(sample)
+    return dict(groups)
+
+
+def item(sample: Sample, **more: Any) -> dict[str, Any]:
+    """A sample as an item of a finding."""
+    row: dict[str, Any] = {"file": sample.path, "class": sample.label}
+    if sample.split is not None:
+        row["split"] = sample.split
+    if sample.group is not None:
+        row["patient"] = sample.group
+    return row | more
+
+
+def items(samples: Iterable[Sample]) -> tuple[dict[str, Any], ...]:
+    """The first thousand samples as items."""
+    return tuple(item(s) for s, _ in zip(samples, range(MOST_ITEMS), strict=False))
+
+
+def copy_items(groups: Sequence[Sequence[Sample]], scan: Mapping[str, ScanRecord]) -> tuple:
+    """A row for each group of copies: the files, and whether bytes or only pixels agree."""
+    return tuple(
+        {
+            "files": [s.path for s in group],
+            "classes": sorted({str(s.label) for s in group}),
+            "splits": sorted({s.split for s in group if s.split}),
+            "identical": "bytes" if len({scan[s.path].sha256 for s in group}) == 1 else "pixels",
+        }
+        for group in groups[:MOST_ITEMS]
+    )
+
+
+def unreadable_by_kind(
+    context: CheckContext, kind: str, severity: Any, what: str, hint: str
+) -> list[Finding]:
+    """The finding of the checks that name files which can't be decoded."""
+    bad = [s for s in context.index.samples if context.scan[s.path].kind == kind]
+    if not bad:
+        return []
+    rows = tuple(item(s, reason=context.scan[s.path].error) for s in bad[:MOST_ITEMS])
+    number = f"{len(bad)} image{'s' * (len(bad) != 1)}"
+    return [
+        Finding(kind, severity, f"{number} {what}, the first {bad[0].path}", len(bad), rows, hint)
+    ]
+
+
+def run_checks(
+    checks: Mapping[str, Callable[[CheckContext], list[Finding]]], context: CheckContext
+) -> dict[str, Checked]:
+    """Each check by name; one that raises is skipped with its reason, and the others go on."""
+    met = defaultdict(list)
+    for finding in context.index.findings:
+        met[finding.check].append(finding)
+    outcomes = {name: run_one(check, context, met.pop(name, [])) for name, check in checks.items()}
+    for name, findings in met.items():
+        outcomes[name] = Checked(status_of(findings), tuple(findings), 0.0)
+    return outcomes
+
+
+def run_one(
+    check: Callable[[CheckContext], list[Finding]], context: CheckContext, met: list[Finding]
+) -> Checked:
+    started = time.perf_counter()
+    try:
+        findings = (*met, *check(context))
+    except Exception as error:  # a stranger's check may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        return Checked("skipped", tuple(met), time.perf_counter() - started, reason)
+    return Checked(status_of(findings), findings, time.perf_counter() - started)
+
+
+def status_of(findings: Iterable[Finding]) -> str:
+    """ok, or the worst severity; information alone is ok."""
+    worst = min((f.severity for f in findings), key=lambda s: RANK[s], default="info")
+    return "ok" if worst == "info" else worst
+
+
+def gate(
+    index: DatasetIndex,
+    scan: Mapping[str, ScanRecord],
+    checks: Mapping[str, Callable[[CheckContext], list[Finding]]],
+    allow: set[str],
+) -> tuple[list[Finding], list[Finding]]:
+    """(errors that forbid training, errors that were allowed by name)."""
+    wanted = {name: checks[name] for name in GATE if name in checks}
+    outcomes = run_checks(wanted, CheckContext(index, scan))
+    errors = [
+        finding
+        for name in GATE
+        if name in outcomes
+        for finding in outcomes[name].findings
+        if finding.severity == "error"
+    ]
+    return [f for f in errors if f.check not in allow], [f for f in errors if f.check in allow]

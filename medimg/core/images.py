@@ -1,0 +1,285 @@
+"""Decoding: bytes to pixels, honestly. Half a file is no image, and a bomb is never unpacked."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+MOST_PIXELS = 200_000_000
+JPEG, PNG, BMP, TIFF, WEBP, GIF = "JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
+JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+# start-of-frame markers; C4, C8 and CC in this range are tables
+JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+REDUCED = {
+    (1, 2): cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    (1, 4): cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    (1, 8): cv2.IMREAD_REDUCED_GRAYSCALE_8,
+    (3, 2): cv2.IMREAD_REDUCED_COLOR_2,
+    (3, 4): cv2.IMREAD_REDUCED_COLOR_4,
+    (3, 8): cv2.IMREAD_REDUCED_COLOR_8,
+}
+
+
+class UnreadableImage(ValueError):
+    """An image that can't be decoded; `kind` is the check that names it."""
+
+    def __init__(self, reason: str, kind: str = "unreadable") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of itself before it is decoded; sizes in pixels, None where unknown."""
+
+    format: str
+    width: int | None
+    height: int | None
+    mode: str | None
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file name looks like an image that medimg decodes.
+
+    >>> is_image_name("a/IM-0001.JPEG"), is_image_name("._IM-0001.jpeg"), is_image_name("x.dcm")
+    (True, False, False)
+    """
+    base = name.rpartition("/")[2]
+    if base.startswith("."):
+        return False
+    return "." + base.rpartition(".")[2].lower() in IMAGE_SUFFIXES and "." in base
+
+
+def read_header(data: bytes) -> Header | None:
+    """Format, size and mode; None where it is no known image."""
+    if data.startswith(PNG_SIGNATURE):
+        return png_header(data)
+    if data.startswith(b"\xff\xd8"):
+        return jpeg_header(data)
+    if data.startswith(b"BM") and len(data) >= 30:
+        width, height = struct.unpack_from("<ii", data, 18)
+        bits = struct.unpack_from("<H", data, 28)[0]
+        mode = "P" if bits <= 8 else ("RGBA" if bits == 32 else "RGB")
+        return Header(BMP, abs(width), abs(height), mode)
+    if data[:4] in (b"II*\x00", b"MM\x00*"):
+        return tiff_header(data)
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return Header(WEBP, None, None, None)
+    if data[:6] in (b"GIF87a", b"GIF89a") and len(data) >= 10:
+        return Header(GIF, *struct.unpack_from("<HH", data, 6), "P")
+    return None
+
+
+def png_header(data: bytes) -> Header:
+    if len(data) < 26:
+        return Header(PNG, None, None, None)
+    width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
+    mode = PNG_MODES.get(colour)
+    return Header(PNG, width, height, f"{mode};16" if depth == 16 and mode else mode)
+
+
+def jpeg_header(data: bytes) -> Header:
+    place = 2
+    while place + 9 < len(data):
+        if data[place] != 0xFF:
+            place += 1
+            continue
+        marker = data[place + 1]
+        if marker in JPEG_FRAMES:
+            height, width, parts = struct.unpack_from(">HHB", data, place + 5)
+            return Header(JPEG, width, height, JPEG_MODES.get(parts))
+        if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD9:
+            place += 1 if marker == 0xFF else 2
+            continue
+        place += 2 + struct.unpack_from(">H", data, place + 2)[0]
+    return Header(JPEG, None, None, None)
+
+
+def tiff_header(data: bytes) -> Header:
+    """Size, depth and samples from the first directory."""
+    order = "<" if data[:2] == b"II" else ">"
+    fields: dict[int, int] = {}
+    try:
+        start = struct.unpack_from(order + "I", data, 4)[0]
+        for entry in range(struct.unpack_from(order + "H", data, start)[0]):
+            tag, kind, count = struct.unpack_from(order + "HHI", data, start + 2 + 12 * entry)
+            if kind in (3, 4) and count == 1:
+                code = "H" if kind == 3 else "I"
+                fields[tag] = struct.unpack_from(order + code, data, start + 2 + 12 * entry + 8)[0]
+    except struct.error:
+        return Header(TIFF, None, None, None)
+    samples, depth = fields.get(277, 1), fields.get(258, 8)
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(samples)
+    return Header(
+        TIFF, fields.get(256), fields.get(257), f"{mode};16" if depth == 16 and mode else mode
+    )
+
+
+def is_truncated(data: bytes, header: Header) -> bool:
+    """Whether a JPEG or PNG ends before it should; decoders often show half a picture then."""
+    if header.format == PNG:
+        return not png_is_whole(data)
+    if header.format == JPEG:
+        scan = data.rfind(b"\xff\xda")
+        return scan < 0 or data.find(b"\xff\xd9", scan) < 0
+    return False
+
+
+def png_is_whole(data: bytes) -> bool:
+    """Walks the chunks to IEND."""
+    place = len(PNG_SIGNATURE)
+    while place + 12 <= len(data):
+        length = struct.unpack_from(">I", data, place)[0]
+        if data[place + 4 : place + 8] == b"IEND":
+            return True
+        place += 12 + length
+    return False
+
+
+def check_file(data: bytes) -> Header:
+    """The header of a file that may be decoded.
+
+    Raises:
+        UnreadableImage: it is empty, no image, cut short, or too large to unpack.
+    """
+    if not data:
+        raise UnreadableImage("the file is empty", "empty-file")
+    header = read_header(data)
+    if header is None:
+        raise UnreadableImage("it is no image that medimg knows")
+    if header.width and header.height and header.width * header.height > MOST_PIXELS:
+        raise UnreadableImage(
+            f"it would unpack to {header.width:,}×{header.height:,} pixels", "decompression-bomb"
+        )
+    if is_truncated(data, header):
+        raise UnreadableImage("it is cut short", "truncated")
+    return header
+
+
+def decode(data: bytes | np.ndarray) -> np.ndarray:
+    """Pixels as UInt8 or UInt16[h, w] (grey) or [h, w, 3] (RGB).
+
+    EXIF orientation is applied, palettes are resolved, alpha is dropped.
+
+    Args:
+        data: an encoded file, or pixels, which come back as they are (a fourth channel dropped).
+
+    Raises:
+        UnreadableImage: it can't be decoded wholly.
+    """
+    if isinstance(data, np.ndarray):
+        return plain_array(data)
+    check_file(data)
+    return unpack(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+
+
+def unpack(data: bytes, flags: int) -> np.ndarray:
+    """cv2's decoder, colours in RGB order."""
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise UnreadableImage(f"it can't be decoded ({error.code})") from error
+    if image is None:
+        raise UnreadableImage("it can't be decoded")
+    if image.dtype not in (np.uint8, np.uint16):
+        image = to_bytes(image)
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def plain_array(array: np.ndarray) -> np.ndarray:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim == 3 and array.shape[2] == 4:
+        array = array[..., :3]
+    if array.ndim not in (2, 3) or array.dtype not in (np.uint8, np.uint16) or not array.size:
+        raise UnreadableImage(f"an array of shape {array.shape} and {array.dtype} is no picture")
+    return array
+
+
+def to_bytes(image: np.ndarray) -> np.ndarray:
+    """UInt8 from any depth: 0.5th to 99.5th percentile of the picture itself to 0..255.
+
+    16-bit pictures rarely use their whole range; a fixed division by 256 would leave most of
+    them black.
+    """
+    if image.dtype == np.uint8:
+        return image
+    finite = image[np.isfinite(image)] if image.dtype.kind == "f" else image
+    low, high = np.percentile(finite, [0.5, 99.5]) if finite.size else (0.0, 1.0)
+    scaled = (image.astype(np.float32) - low) * (255.0 / max(high - low, 1e-6))
+    return np.clip(np.nan_to_num(scaled), 0, 255).astype(np.uint8)
+
+
+def to_input(
+    image: np.ndarray, height: int, width: int, channels: int, resize: str = "squash"
+) -> np.ndarray:
+    """UInt8[height, width, channels] from UInt8/UInt16[h, w] or [h, w, 3].
+
+    Args:
+        channels: 1 (colours become their luminance) or 3 (grey is repeated).
+        resize: `squash` loses the aspect ratio; `pad` keeps it, on black.
+    """
+    image = to_bytes(image)
+    if channels == 1 and image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    if resize == "pad":
+        image = padded(image, height, width)
+    elif image.shape[:2] != (height, width):
+        image = resized(image, height, width)
+    if channels == 3 and image.ndim == 2:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    return image.reshape(height, width, channels)
+
+
+def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    smaller = image.shape[0] >= height and image.shape[1] >= width
+    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=how)
+
+
+def padded(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    scale = min(height / image.shape[0], width / image.shape[1])
+    inner = (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
+    small = resized(image, min(inner[0], height), min(inner[1], width))
+    top, left = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
+    return cv2.copyMakeBorder(
+        small,
+        top,
+        height - small.shape[0] - top,
+        left,
+        width - small.shape[1] - left,
+        cv2.BORDER_CONSTANT,
+        value=0,
+    )
+
+
+def decode_to_input(
+    data: bytes | np.ndarray, height: int, width: int, channels: int, resize: str = "squash"
+) -> np.ndarray:
+    """UInt8[height, width, channels] of a file, in the cheapest way.
+
+    A JPEG that is at least twice as large as wanted is decoded at a half, quarter or eighth of
+    its size, which libjpeg does for next to nothing.
+
+    Raises:
+        UnreadableImage: it can't be decoded wholly.
+    """
+    if isinstance(data, np.ndarray):
+        return to_input(plain_array(data), height, width, channels, resize)
+    header = check_file(data)
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
+    if header.format == JPEG and header.width and header.height:
+        # orientation may swap the sides: compare the shorter with the longer
+        ratio = min(header.width, header.height) / max(height, width)
+        step = 8 if ratio >= 8 else 4 if ratio >= 4 else 2 if ratio >= 2 else 1
+        grey = header.mode == "L" or channels == 1
+        if step > 1:
+            flags = REDUCED[(1 if grey else 3, step)]
+    return to_input(unpack(data, flags), height, width, channels, resize)

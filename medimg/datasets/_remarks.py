@@ -1,0 +1,105 @@
+"""What there is to say about a table: rows without an image, two labels for one, blanks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+from medimg.api import Finding, Sample
+from medimg.core.index import MOST_ITEMS, files
+from medimg.datasets._masks import MASK_VALUES, suffix
+from medimg.datasets._table import Row, Table
+
+
+def missing_files(table: Table, column: str, missing: Sequence[Row]) -> Finding:
+    """Rows that name no image that is there."""
+    cells = [row.cells.get(column, "") for row in missing]
+    places = zip(cells, missing, strict=True)
+    return Finding(
+        "csv-missing-files",
+        "warning",
+        f"{len(missing):,} of {len(table.rows):,} rows of {table.name} name no image that is "
+        f"there ({missing[0].place()}: {cells[0] or 'blank'})",
+        len(missing),
+        tuple({"file": cell, "line": row.line} for cell, row in islice(places, MOST_ITEMS)),
+        "If they lie elsewhere: -o images=FOLDER",
+    )
+
+
+def masks_left_out(masks: Sequence[str], extension: str) -> Finding:
+    """Files that share an image's name and were taken for its mask."""
+    kinds = sorted({suffix(path) for path in masks})
+    return Finding(
+        "stray-files",
+        "info",
+        f"{len(masks):,} {' and '.join(kinds)} files are called like an image {extension} and "
+        f"hold at most {MASK_VALUES} values: taken for masks and left out",
+        len(masks),
+        files(masks),
+        f"If they are the images: -o extension={kinds[0]}",
+    )
+
+
+def duplicate_rows(table: Table, copies: Mapping[str, int]) -> Finding:
+    """Images with more rows than one that say the same."""
+    more = sum(copies.values()) - len(copies)
+    return Finding(
+        "csv-duplicate-rows",
+        "warning",
+        f"{len(copies):,} images stand in more than one row of {table.name} "
+        f"({more:,} rows too many): {next(iter(copies))}",
+        more,
+        tuple({"file": path, "copies": n} for path, n in islice(copies.items(), MOST_ITEMS)),
+    )
+
+
+def two_labels(table: Table, labels: Mapping[str, Sequence[str]]) -> Finding:
+    """Images that two rows give two labels."""
+    path, found = next(iter(labels.items()))
+    return Finding(
+        "csv-contradictions",
+        "error",
+        f"{len(labels):,} images have two labels in {table.name} and were left out: "
+        f"{path} is {' and '.join(found)}",
+        len(labels),
+        tuple({"file": p, "classes": list(f)} for p, f in islice(labels.items(), MOST_ITEMS)),
+        "Settle which label is right, and keep one row an image.",
+    )
+
+
+def two_patients(table: Table, paths: Sequence[str]) -> Finding:
+    """Images that two rows give to two patients or splits."""
+    return Finding(
+        "csv-contradictions",
+        "error",
+        f"{len(paths):,} images have two patients or splits in {table.name} and were left out: "
+        f"{paths[0]}",
+        len(paths),
+        files(paths),
+        "Settle which is right, and keep one row an image.",
+    )
+
+
+def blank_labels(columns: Sequence[str], unlabelled: Sequence[Sample]) -> Finding:
+    """Images whose label is blank."""
+    return Finding(
+        "missing-labels",
+        "warning",
+        f"{len(unlabelled):,} images have a blank in {' and '.join(map(repr, columns[:3]))} and "
+        f"are left unlabelled: {unlabelled[0].path}",
+        len(unlabelled),
+        files(sample.path for sample in unlabelled),
+        "They are never trained on; give them a label or leave them.",
+    )
+
+
+def unlisted_files(table: Table, paths: Sequence[str]) -> Finding:
+    """Images without a row."""
+    return Finding(
+        "csv-unlisted-files",
+        "info",
+        f"{len(paths):,} images have no row in {table.name}: {paths[0]}",
+        len(paths),
+        files(paths),
+        "They have no label and are not read.",
+    )

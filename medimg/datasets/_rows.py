@@ -1,0 +1,225 @@
+"""The rows of a table turned into samples."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medimg.api import (
+    DatasetIndex,
+    FileSource,
+    Finding,
+    InputError,
+    Sample,
+    UsageError,
+    canonical_split,
+)
+from medimg.core.index import INDEX_HEADER, MEMBER, dataset_name
+from medimg.datasets import _remarks as remarks
+from medimg.datasets._columns import Columns
+from medimg.datasets._labels import read_labels
+from medimg.datasets._masks import photograph_extension, suffix
+from medimg.datasets._pictures import Match, Pictures, stem
+from medimg.datasets._table import Row, Table, is_blank
+
+
+@dataclass
+class Reading:
+    """A table being turned into an index.
+
+    Args:
+        path: DATASET as given.
+        base: the folder that the index's paths are relative to.
+        own: whether medimg wrote the table; its cells are then taken as they stand.
+    """
+
+    path: Path
+    base: Path
+    table: Table
+    columns: Columns
+    pictures: Pictures
+    own: bool
+    findings: list[Finding] = field(default_factory=list)
+    masks: set[str] = field(default_factory=set)
+
+    def index(self) -> DatasetIndex:
+        """The index."""
+        self.findings += [*self.table.findings, *self.columns.findings]
+        rows, paths = self._present()
+        labels = self._labels(rows)
+        kept = self._one_row_an_image(rows, paths, labels)
+        made = [self._sample(rows[i], paths[i], labels[i]) for i in kept]
+        unlabelled = tuple(s for s in made if s.label is None)
+        if unlabelled:
+            self.findings.append(remarks.blank_labels(self.columns.labels, unlabelled))
+        unlisted = self._unlisted(paths)
+        if unlisted:
+            self.findings.append(remarks.unlisted_files(self.table, unlisted))
+        # of several label columns each is a class, with images or without
+        classes = set(self.columns.labels) if len(self.columns.labels) > 1 else set()
+        samples = tuple(sorted((s for s in made if s.label is not None), key=lambda s: s.path))
+        return DatasetIndex(
+            name=dataset_name(self.path),
+            root=Path(os.path.abspath(self.path)),
+            layout="csv",
+            source=FileSource(self.base),
+            samples=samples,
+            classes=tuple(sorted(classes | {s.label for s in samples if s.label is not None})),
+            reason=self.columns.reason,
+            patients=f"column {self.columns.group!r}" if self.columns.group else None,
+            unlabelled=unlabelled,
+            strays=tuple(self._strays()),
+            findings=tuple(self.findings),
+        )
+
+    # -- images --------------------------------------------------------------------------------
+
+    def _present(self) -> tuple[list[Row], list[str]]:
+        """The rows whose image is there, with its path."""
+        matches = [self._find(row) for row in self.table.rows]
+        extension = self._photographs(matches)
+        rows, paths, missing = [], [], []
+        for row, match in zip(self.table.rows, matches, strict=True):
+            path = self._one(row, match, extension) if match else None
+            if path is None:
+                missing.append(row)
+            else:
+                rows.append(row)
+                paths.append(path)
+        if not rows:
+            raise self._none_present()
+        if missing:
+            self.findings.append(remarks.missing_files(self.table, self.columns.image, missing))
+        if self.masks and extension:
+            self.findings.append(remarks.masks_left_out(sorted(self.masks), extension))
+        return rows, paths
+
+    def _find(self, row: Row) -> Match | None:
+        cell = row.cells.get(self.columns.image, "")
+        if not self.own:
+            return self.pictures.find(cell, row.split)
+        file = cell.rpartition(MEMBER)[0] if MEMBER in cell else cell
+        return Match((cell,), "path") if file and (self.base / file).is_file() else None
+
+    def _photographs(self, matches: Sequence[Match | None]) -> str | None:
+        """The extension of the photographs, where masks may share their names."""
+        doubtful = [m.paths for m in matches if m and len({stem_path(p) for p in m.paths}) == 1]
+        pairs = [paths for paths in doubtful if len(paths) > 1]
+        return photograph_extension(self.base, pairs) if pairs else None
+
+    def _one(self, row: Row, match: Match, extension: str | None) -> str | None:
+        """The one image that a row names; None where it names a mask alone.
+
+        Raises:
+            InputError: it names images in several folders.
+        """
+        if len({stem_path(path) for path in match.paths}) > 1:
+            raise InputError(
+                f"{row.place()}: {row.cells[self.columns.image]!r} names "
+                f"{len(match.paths)} images: {', '.join(match.paths[:3])}",
+                "Say in which folder they lie: -o images=FOLDER",
+            )
+        if extension is None or match.kind in ("path", "name"):
+            return match.paths[0]
+        self.masks |= {path for path in match.paths if suffix(path) != extension}
+        return next((path for path in match.paths if suffix(path) == extension), None)
+
+    def _none_present(self) -> InputError:
+        first = self.table.values(self.columns.image)[:1] or ["blank"]
+        return InputError(
+            f"no image of {self.table.name} exists under {self.pictures.folder} "
+            f"({len(self.table.rows):,} rows; the first names {first[0]})",
+            "Say where the images are: -o images=FOLDER, and which column names them: "
+            "-o image=COLUMN",
+        )
+
+    def _listed_folder(self) -> bool:
+        """Whether the folder was given or had to be listed: a lone CSV may lie in any folder."""
+        return not self.own and (self.path.is_dir() or "tree" in vars(self.pictures))
+
+    def _unlisted(self, paths: Sequence[str]) -> list[str]:
+        """The images without a row."""
+        if not self._listed_folder():
+            return []
+        listed = self.masks.union(paths)
+        return [path for path in self.pictures.paths if path not in listed]
+
+    def _strays(self) -> Iterator[str]:
+        """The files that are neither images nor the table."""
+        if not self._listed_folder():
+            return
+        tables = {os.path.abspath(file) for file in self.table.files}
+        for stray in self.pictures.tree.strays:
+            if os.path.abspath(self.pictures.folder / stray) not in tables:
+                yield self.pictures.prefix + stray
+
+    # -- rows ----------------------------------------------------------------------------------
+
+    def _labels(self, rows: Sequence[Row]) -> list[str | None]:
+        if self.own:
+            return [row.cells.get("label", "") or None for row in rows]
+        return read_labels(rows, self.columns.labels)
+
+    def _one_row_an_image(
+        self, rows: Sequence[Row], paths: Sequence[str], labels: Sequence[str | None]
+    ) -> list[int]:
+        """The rows to keep: the first of each image, none where they contradict."""
+        by_path: dict[str, list[int]] = defaultdict(list)
+        for i, path in enumerate(paths):
+            by_path[path].append(i)
+        copies: dict[str, int] = {}
+        against: dict[str, list[str]] = {}
+        torn: list[str] = []
+        kept = []
+        for path, at in by_path.items():
+            named = sorted({label for i in at if (label := labels[i]) is not None})
+            if len(named) > 1:
+                against[path] = named
+            elif len({(self._group(rows[i]), self._split(rows[i])) for i in at}) > 1:
+                torn.append(path)
+            else:
+                kept.append(next((i for i in at if labels[i] is not None), at[0]))
+                if len(at) > 1:
+                    copies[path] = len(at)
+        if copies:
+            self.findings.append(remarks.duplicate_rows(self.table, copies))
+        if against:
+            self.findings.append(remarks.two_labels(self.table, against))
+        if torn:
+            self.findings.append(remarks.two_patients(self.table, sorted(torn)))
+        return kept
+
+    def _sample(self, row: Row, path: str, label: str | None) -> Sample:
+        used = {self.columns.image, *self.columns.labels, self.columns.group, self.columns.split}
+        if self.own:
+            used |= set(INDEX_HEADER)
+        further = {c: cell for c, cell in row.cells.items() if c not in used and cell != ""}
+        return Sample(path, label, self._group(row), self._split(row), further)
+
+    def _group(self, row: Row) -> str | None:
+        if self.columns.group is None:
+            return None
+        cell = row.cells.get(self.columns.group, "")
+        if self.own:
+            return cell or None
+        return None if is_blank(cell) else cell.strip()
+
+    def _split(self, row: Row) -> str | None:
+        if self.columns.split is None:
+            return row.split
+        cell = row.cells.get(self.columns.split, "")
+        split = canonical_split(cell)
+        if split is None and not is_blank(cell):
+            raise UsageError(
+                f"{row.place()}: {cell!r} in column {self.columns.split!r} is no split",
+                "Splits are train, val and test; for none: -o split=none",
+            )
+        return split
+
+
+def stem_path(path: str) -> str:
+    """A path without its extension."""
+    return f"{path.rpartition('/')[0]}/{stem(path)}"

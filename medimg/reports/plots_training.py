@@ -1,0 +1,77 @@
+"""Plots of a training run: learning curves, the learning-rate range test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medimg.reports.plots import CLASS_COLOURS, GREY, figure, save
+
+if TYPE_CHECKING:
+    from medimg.training.experiment import Experiment
+    from medimg.training.lr_finder import RangeTest
+    from medimg.training.run import Finished
+
+
+def lr_curve(test: RangeTest, path: Path, name: str, phantom: bool = False) -> None:
+    """Loss against learning rate, the candidates and the suggestion marked."""
+    fig, axes = figure(1, width=7.0, height=4.2)
+    axis = axes[0]
+    axis.plot(test.learning_rates, test.losses, color=GREY, linewidth=0.8, label="loss a step")
+    axis.plot(test.learning_rates, test.smoothed, color=CLASS_COLOURS[0], label="smoothed")
+    axis.set_xscale("log")
+    for number, (rule, rate) in enumerate(test.candidates.items()):
+        if rate is not None:
+            label = "minimum / 10" if rule == "minimum" else rule
+            axis.axvline(rate, color=CLASS_COLOURS[number + 1], linestyle=":", label=label)
+    if test.suggestion is not None:
+        axis.axvline(test.suggestion, color="black", label=f"suggested {test.suggestion:.1e}")
+    low, high = float(test.smoothed.min()), float(test.smoothed[: len(test.smoothed) // 2].max())
+    axis.set_ylim(max(0.0, low - 0.2 * (high - low)), high + 0.8 * (high - low) + 1e-6)
+    axis.set_xlabel("learning rate")
+    axis.set_ylabel("training loss")
+    axis.legend(frameon=False)
+    save(fig, path, title=f"Learning-rate range test, {name}", phantom=phantom)
+
+
+def run_plots(finished: Finished, experiment: Experiment, folder: Path) -> list[str]:
+    """The run's plots; their paths relative to the folder."""
+    history(finished.result["history"], finished.result, experiment, folder / "plots/history.png")
+    return ["plots/history.png"]
+
+
+def history(
+    columns: dict[str, list[Any]], result: dict[str, Any], experiment: Experiment, path: Path
+) -> None:
+    """Loss, validation metrics and learning rate by epoch, the best epoch marked."""
+    fig, axes = figure(3, width=11.0, height=3.6)
+    epochs = columns["epoch"]
+    for axis, names, label in (
+        (axes[0], ("loss", "val_loss"), "loss"),
+        (axes[1], ("val_accuracy", "val_auroc"), "validation"),
+        (axes[2], ("learning_rate",), "learning rate"),
+    ):
+        for number, name in enumerate(n for n in names if n in columns):
+            values = [float("nan") if v is None else v for v in columns[name]]
+            words = {"loss": "training", "val_loss": "validation"}.get(
+                name, name.removeprefix("val_").replace("_", " ")
+            )
+            axis.plot(epochs, values, marker="o", markersize=3, color=CLASS_COLOURS[number],
+                      label=words)
+        axis.axvline(result["best_epoch"], color=GREY, linestyle=":", label="best epoch")
+        axis.set_xlabel("epoch")
+        axis.set_title(label)
+        axis.legend(frameon=False)
+    axes[2].set_yscale("log")
+    name = experiment.data.index.name
+    save(
+        fig,
+        path,
+        title=f"{result['model']} on {name}",
+        phantom=is_phantom(experiment.data.index.root),
+    )
+
+
+def is_phantom(root: Path) -> bool:
+    """Whether the data are phantoms: their folder, or the one above, holds a truth file."""
+    return any((folder / "truth.json").is_file() for folder in (root, root.parent))
