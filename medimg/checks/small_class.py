@@ -32,7 +32,7 @@ def check(context: CheckContext) -> list[Finding]:
                 + ": it can't stand in training, validation and test",
                 images,
                 ({"class": name, "images": images},),
-                "Leave the class out: -o classes="
+                "Leave the class out, or merge it: -o classes="
                 + ",".join(c for c in index.classes if c != name),
             )
         )

@@ -11,8 +11,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
+from medimg.core.near_copies import PLAUSIBLE, NearCopy, find_near_copies
 from medimg.core.scan import ScanRecord
 from medimg.core.types import DatasetIndex, Finding, Sample
 
@@ -24,14 +26,13 @@ GATE = (
     "empty-class",
     "small-class",
     "unreadable",
-    "truncated",
-    "empty-file",
     "decompression-bomb",
     "patient-leakage",
     "duplicates-across-splits",
     "duplicates-across-classes",
     "csv-contradictions",
 )
+UNREADABLE_TOO = ("truncated", "empty-file")
 RANK = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -61,6 +62,12 @@ class CheckContext:
         by_pixels = grouped(self.readable(), lambda s: self.scan[s.path].pixel_hash)
         groups = [tuple(g) for g in by_pixels.values() if len(g) > 1]
         return sorted(groups, key=lambda g: (-len(g), g[0].path))
+
+    @cached_property
+    def near_copies(self) -> list[NearCopy]:
+        """Pairs that look alike without being pixel-identical, the likest first."""
+        found = find_near_copies(self.readable(), self.scan, self.index.source)
+        return [pair for pair in found if pair.correlation >= PLAUSIBLE]
 
 
 @dataclass(frozen=True)
@@ -103,21 +110,78 @@ def items(samples: Iterable[Sample]) -> tuple[dict[str, Any], ...]:
 def copy_items(groups: Sequence[Sequence[Sample]], scan: Mapping[str, ScanRecord]) -> tuple:
     """A row for each group of copies: the files, and whether bytes or only pixels agree."""
     return tuple(
-        {
-            "files": [s.path for s in group],
-            "classes": sorted({str(s.label) for s in group}),
-            "splits": sorted({s.split for s in group if s.split}),
-            "identical": "bytes" if len({scan[s.path].sha256 for s in group}) == 1 else "pixels",
-        }
+        copied(group, identical="bytes" if same_bytes(group, scan) else "pixels")
         for group in groups[:MOST_ITEMS]
     )
+
+
+def same_bytes(group: Sequence[Sample], scan: Mapping[str, ScanRecord]) -> bool:
+    return len({scan[s.path].sha256 for s in group}) == 1
+
+
+def near_items(pairs: Sequence[NearCopy]) -> tuple:
+    """A row for each pair of near copies, with the correlation of their pixels."""
+    return tuple(
+        copied((pair.first, pair.second), identical="nearly",
+               correlation=round(pair.correlation, 5))
+        for pair in pairs[:MOST_ITEMS]
+    )
+
+
+def copied(group: Sequence[Sample], **more: Any) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "files": [s.path for s in group],
+        "classes": sorted({str(s.label) for s in group}),
+        "splits": sorted({s.split for s in group if s.split}),
+    }
+    return row | more
+
+
+def copies_across(
+    context: CheckContext, check: str, where: str, side: Callable[[Sample], str | None], hint: str
+) -> list[Finding]:
+    """The finding of both checks of copies that stand on two sides of something.
+
+    Args:
+        where: the sides in words ("in two classes").
+        side: which side a sample is on; None counts for none.
+    """
+
+    def across(group: Sequence[Sample]) -> bool:
+        return len({side(s) for s in group} - {None}) > 1
+
+    groups = [g for g in context.copies() if across(g)]
+    near = [p for p in context.near_copies if p.confirmed and across((p.first, p.second))]
+    total = len(groups) + len(near)
+    if not total:
+        return []
+    bytewise = sum(same_bytes(g, context.scan) for g in groups)
+    kinds = [f"{bytewise} byte-identical", f"{len(groups) - bytewise} pixel-identical"]
+    kinds += [f"{len(near)} nearly identical"] if near else []
+    subject = "1 picture stands" if total == 1 else f"{total} pictures stand"
+    return [
+        Finding(
+            check,
+            "error",
+            f"{subject} {where} ({', '.join(kinds)})",
+            total,
+            (*copy_items(groups, context.scan), *near_items(near))[:MOST_ITEMS],
+            hint,
+        )
+    ]
 
 
 def unreadable_by_kind(
     context: CheckContext, kind: str, severity: Any, what: str, hint: str
 ) -> list[Finding]:
     """The finding of the checks that name files which can't be decoded."""
-    bad = [s for s in context.index.samples if context.scan[s.path].kind == kind]
+    bad = [
+        s
+        for s in context.index.samples
+        if context.scan[s.path].kind == kind
+        # what is cut short or empty can't be decoded either
+        or (kind == "unreadable" and context.scan[s.path].kind in UNREADABLE_TOO)
+    ]
     if not bad:
         return []
     rows = tuple(item(s, reason=context.scan[s.path].error) for s in bad[:MOST_ITEMS])

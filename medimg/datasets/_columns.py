@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from medimg.api import Finding, UsageError, canonical_split, near_misses
 from medimg.core.index import listed
 from medimg.datasets._pictures import Pictures
-from medimg.datasets._table import Table, is_blank
+from medimg.datasets._table import Table
 
 IMAGE_NAMES = {
     "file", "filename", "filepath", "image", "imagefile", "imageid", "imageindex", "imagename",
@@ -32,6 +32,8 @@ ID_NAME = re.compile(r".*(id|ids|case|person|participant|lesion|study|exam)", re
 # rows looked at to see which column names images
 SAMPLED_ROWS = 500
 MOST_CLASSES = 60
+# so many values are a label's even where hardly one comes twice
+FEW_CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,7 @@ def choose_labels(
         column = named(table, wanted, "label")
         return (column,), f"labels in {column!r}"
     others = [c for c in table.columns if c != image and table.values(c)]
+    others = [c for c in others if plain(c) not in PATIENT_NAMES and not names_splits(table, c)]
     fitting = [c for c in others if few_values(table, c)]
     telling = one_of_equals(table, [c for c in fitting if plain(c) in LABEL_NAMES])
     block = one_hot_block(table, others)
@@ -223,10 +226,10 @@ def choose_labels(
 
 
 def few_values(table: Table, column: str) -> bool:
-    """Whether a column's values repeat as those of a label do."""
-    filled = sum(not is_blank(cell) for cell in table.cells(column))
-    values = len(table.values(column))
-    return 0 < values <= MOST_CLASSES and (values <= 3 or values <= filled / 2)
+    """Whether a column's values repeat as those of a label do; in a few rows they need not."""
+    values = {part for cell in table.values(column) for part in cell.split("|")}
+    small = FEW_CLASSES if plain(column) in LABEL_NAMES else 3
+    return len(values) <= min(MOST_CLASSES, max(small, table.filled(column) // 2))
 
 
 def one_of_equals(table: Table, columns: list[str]) -> list[str]:
@@ -258,19 +261,22 @@ def question(
     role: str, what: str, table: Table, columns: Sequence[str], block: Sequence[str] = ()
 ) -> UsageError:
     """The question which column it is, with the candidates and some of their values."""
-    shown = columns[:12]
-    lines = [f"{c} ({values_shown(table.values(c))})" for c in shown]
-    more = f", and {len(columns) - 12} more" if len(columns) > 12 else ""
-    several = f" or, for a class a column, -o {role}={','.join(block[:20])}" if block else ""
     if not columns:
         return UsageError(
             f"no column of {table.name} looks like the one that {what} "
             f"(found: {', '.join(table.columns[:20])})",
             f"Say which it is: -o {role}=COLUMN",
         )
+    shown = ", ".join(f"{c} ({values_shown(table.values(c))})" for c in columns[:12])
+    more = f", and {len(columns) - 12} more" if len(columns) > 12 else ""
+    ways = [f"-o {role}={quoted(columns[0])}"]
+    if block:
+        ways.append(f"-o {role}={quoted(','.join(block))} where each column is a class")
+    if columns[0] in block:
+        ways.reverse()
     return UsageError(
-        f"which column of {table.name} {what}? It could be {', '.join(lines)}{more}",
-        f"Say which: -o {role}={quoted(shown[0])}{several}",
+        f"which column of {table.name} {what}? It could be {shown}{more}",
+        f"Say which: {', or '.join(ways)}",
     )
 
 
@@ -296,17 +302,19 @@ def choose_split(table: Table, taken: set[str], options: Mapping[str, str]) -> s
         if options["split"].lower() == "none":
             return None
         return named(table, options["split"], "split")
-    found = [
-        c
-        for c in table.columns
-        if c not in taken and (v := table.values(c)) and all(map(canonical_split, v))
-    ]
+    found = [c for c in table.columns if c not in taken and names_splits(table, c)]
     if len(found) > 1:
         exact = [c for c in found if plain(c) == "split"]
         if len(exact) != 1:
             raise question("split", "is the split", table, found)
         found = exact
     return found[0] if found else None
+
+
+def names_splits(table: Table, column: str) -> bool:
+    """Whether all of a column's values are names of splits."""
+    values = table.values(column)
+    return bool(values) and all(map(canonical_split, values))
 
 
 def choose_group(
@@ -330,7 +338,7 @@ def choose_group(
 def repeats(table: Table, column: str) -> bool:
     """Whether a column's values come again, and are more than a handful."""
     values = len(table.values(column))
-    filled = sum(not is_blank(cell) for cell in table.cells(column))
+    filled = table.filled(column)
     return max(10, filled / 50) <= values < filled
 
 

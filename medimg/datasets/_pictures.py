@@ -92,7 +92,7 @@ class Pictures:
         return self._found[key]
 
     def _find(self, cell: str, split: str | None) -> Match | None:
-        text = cell.strip().replace("\\", "/")
+        text = cell.strip().replace("\\", "/").removeprefix("./")
         if not text:
             return None
         at = self.at_path(text)

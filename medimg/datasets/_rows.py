@@ -102,12 +102,13 @@ class Reading:
         if not self.own:
             return self.pictures.find(cell, row.split)
         file = cell.rpartition(MEMBER)[0] if MEMBER in cell else cell
-        return Match((cell,), "path") if file and (self.base / file).is_file() else None
+        there = file and os.path.isfile(os.path.join(self.base, file))
+        return Match((cell,), "path") if there else None
 
     def _photographs(self, matches: Sequence[Match | None]) -> str | None:
         """The extension of the photographs, where masks may share their names."""
-        doubtful = [m.paths for m in matches if m and len({stem_path(p) for p in m.paths}) == 1]
-        pairs = [paths for paths in doubtful if len(paths) > 1]
+        several = [m.paths for m in matches if m and len(m.paths) > 1]
+        pairs = [paths for paths in several if len({stem_path(p) for p in paths}) == 1]
         return photograph_extension(self.base, pairs) if pairs else None
 
     def _one(self, row: Row, match: Match, extension: str | None) -> str | None:
@@ -116,7 +117,7 @@ class Reading:
         Raises:
             InputError: it names images in several folders.
         """
-        if len({stem_path(path) for path in match.paths}) > 1:
+        if len(match.paths) > 1 and len({stem_path(path) for path in match.paths}) > 1:
             raise InputError(
                 f"{row.place()}: {row.cells[self.columns.image]!r} names "
                 f"{len(match.paths)} images: {', '.join(match.paths[:3])}",
@@ -175,6 +176,9 @@ class Reading:
         torn: list[str] = []
         kept = []
         for path, at in by_path.items():
+            if len(at) == 1:
+                kept += at
+                continue
             named = sorted({label for i in at if (label := labels[i]) is not None})
             if len(named) > 1:
                 against[path] = named
@@ -182,8 +186,7 @@ class Reading:
                 torn.append(path)
             else:
                 kept.append(next((i for i in at if labels[i] is not None), at[0]))
-                if len(at) > 1:
-                    copies[path] = len(at)
+                copies[path] = len(at)
         if copies:
             self.findings.append(remarks.duplicate_rows(self.table, copies))
         if against:

@@ -39,6 +39,7 @@ class Table:
     columns: tuple[str, ...]
     rows: list[Row]
     findings: list[Finding] = field(default_factory=list)
+    _counts: dict[str, Counter[str]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -50,8 +51,20 @@ class Table:
 
     def values(self, column: str) -> list[str]:
         """A column's distinct values that are not blank, the commonest first."""
-        counts = Counter(cell.strip() for cell in self.cells(column) if not is_blank(cell))
-        return [value for value, _ in counts.most_common()]
+        return [value for value, _ in self._counted(column).most_common()]
+
+    def filled(self, column: str) -> int:
+        """How many of a column's cells are not blank."""
+        return self._counted(column).total()
+
+    def _counted(self, column: str) -> Counter[str]:
+        if column not in self._counts:
+            counts: Counter[str] = Counter()
+            for cell, times in Counter(self.cells(column)).items():
+                if not is_blank(cell):
+                    counts[cell.strip()] += times
+            self._counts[column] = counts
+        return self._counts[column]
 
 
 def is_blank(cell: str) -> bool:

@@ -54,3 +54,8 @@ def save(figure: Any, path: Path, *, title: str = "", phantom: bool = False) -> 
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=DOTS_PER_INCH)
     write_atomically(path, data.getvalue())
+
+
+def is_phantom(root: Path) -> bool:
+    """Whether the data are phantoms: their folder, or the one above, holds a truth file."""
+    return any((folder / "truth.json").is_file() for folder in (root, root.parent))

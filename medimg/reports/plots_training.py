@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medimg.reports.plots import CLASS_COLOURS, GREY, figure, save
+from medimg.reports.plots import CLASS_COLOURS, GREY, figure, is_phantom, save
 
 if TYPE_CHECKING:
     from medimg.training.experiment import Experiment
@@ -71,7 +71,3 @@ def history(
         phantom=is_phantom(experiment.data.index.root),
     )
 
-
-def is_phantom(root: Path) -> bool:
-    """Whether the data are phantoms: their folder, or the one above, holds a truth file."""
-    return any((folder / "truth.json").is_file() for folder in (root, root.parent))

@@ -266,6 +266,11 @@ def load_parts(
         )
 
 
+def readable(data: Data, split: str) -> tuple[Sample, ...]:
+    """A part without the files that can't be decoded (which `--allow unreadable` let through)."""
+    return tuple(s for s in data.index.part(split) if not data.records[s.path].error)
+
+
 def loader_of(
     data: Data, samples: Sequence[Sample], pixels: Pixels, batch_size: int, seed: int
 ) -> Loader:
@@ -325,7 +330,7 @@ def prepare(
             "positive": data.index.positive,
         }
     )
-    train, val = data.index.part("train"), data.index.part("val")
+    train, val = readable(data, "train"), readable(data, "val")
     pixels = load_parts(data, [*train, *val], spec, recipe.resize, bar)
     plain = loader_of(data, train, pixels, recipe.batch_size, recipe.seed)
     rows, weights = balanced(

@@ -257,6 +257,20 @@ def test_the_only_other_column_is_the_label(dataset):
     assert read(dataset(IMAGES, labels=PLAIN.replace("label", "zzz"))).classes == ("no", "yes")
 
 
+def test_a_split_or_patient_column_is_no_label(dataset):
+    text = "image,zzz,set,patient\na.png,x,train,1\nb.png,y,train,1\nc.png,x,test,2\n"
+    index = read(dataset(IMAGES[:3], labels=text))
+    assert index.classes == ("x", "y") and index.splits() == ("train", "test")
+
+
+def test_findings_of_which_a_row_has_several(dataset):
+    rows = "".join(f"{i}.png,{'|'.join('ABCDEFG'[j] for j in range(7) if i >> j & 1)}\n"
+                   for i in range(1, 128))  # fmt: skip
+    root = dataset([f"{i}.png" for i in range(1, 128)], labels="image,Finding Labels\n" + rows)
+    with pytest.raises(UsageError, match="line 4 has 2 labels in column 'Finding Labels': A and B"):
+        read(root)
+
+
 def test_free_text_is_no_label(dataset):
     names = [f"{i}.png" for i in range(12)]
     rows = "".join(f"{n},note {n},{i % 2}\n" for i, n in enumerate(names))

@@ -309,8 +309,8 @@ class Told:
             value = float(loss)
             self.total += value * size
             self.images += size
-            # steps that ran before the answer was known are counted, but not told any more
-            go_on = go_on and bool(self.on_step(self.steps, value))
+            # every step that was made is told, those too that came before the answer was known
+            go_on = bool(self.on_step(self.steps, value)) and go_on
             self.steps += 1
         waiting.clear()
         return go_on

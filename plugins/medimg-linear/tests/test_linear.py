@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+import medimg_linear
 from medimg.api import BackendError, Batch, ModelSpec, Objective, Optimizer
+from medimg.testing import check_backend, check_plugin
 from medimg_linear.engine import LinearBackend
 from medimg_linear.network import Logistic, Standardiser, scaled
 from medimg_linear.objective import loss_and_gradient
@@ -53,6 +56,14 @@ def in_batches(images, labels, size=32, classes=2):
         batch_of(images[i : i + size], labels[i : i + size], classes)
         for i in range(0, len(images), size)
     ]
+
+
+def test_the_backend_keeps_the_protocol(tmp_path):
+    check_backend(LinearBackend(), tmp_path)
+
+
+def test_the_plugin_offers_what_it_says():
+    check_plugin(medimg_linear)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
@@ -270,9 +281,6 @@ def test_naming_the_plugin_imports_no_numpy():
 
 
 def test_the_card_counts_what_the_network_holds():
-    from pathlib import Path
-
-    import medimg_linear
     from medimg.core.registry import load_registry
 
     file = Path(medimg_linear.__file__).parent / "registry.yaml"

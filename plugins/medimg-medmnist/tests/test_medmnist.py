@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from medimg.api import InputError, UsageError
+from medimg.core.index import write_index_csv
+from medimg.core.registry import Registry
+from medimg.manager import PluginManager
+from medimg.opening import open_dataset
 from medimg_medmnist import medimg_datasets
 from medimg_medmnist.archive import Reader
 from medimg_medmnist.names import CLASS_NAMES, class_names
@@ -19,6 +24,7 @@ SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "dev"
 
 def write(path, labels=None, shape=(8, 8), dtype=np.uint8, parts=("train", "val", "test"), **more):
     """An archive with so many pictures a part as there are labels."""
+    path.parent.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     labels = {"train": [0, 1, 1], "val": [0, 1], "test": [1]} if labels is None else labels
     arrays = {}
@@ -160,6 +166,31 @@ def test_the_plugin_names_its_reader_without_numpy():
     assert (info.name, info.suffixes) == ("medmnist", (".npz",))
     code = "import sys, medimg_medmnist; assert 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def opened(path):
+    """The archive or table as medimg's commands open it."""
+    points = [
+        EntryPoint("builtin", "medimg.builtin", "medimg"),
+        EntryPoint("medmnist", "medimg_medmnist", "medimg"),
+    ]
+    manager = PluginManager(points)
+    registry = Registry({}, {}, {})
+    return open_dataset(str(path), layout=None, options={}, manager=manager, registry=registry)
+
+
+def test_an_index_written_as_a_table_reads_the_same_pictures(tmp_path, monkeypatch):
+    write(tmp_path / "in" / "pneumoniamnist.npz")
+    index = opened(tmp_path / "in")
+    assert index.layout == "medmnist" and index.positive == "pneumonia"
+    table = write_index_csv(index, tmp_path / "out" / "clean.csv", index.samples[1:])
+    monkeypatch.chdir("/")
+    again = opened(table)
+    told = {s.path.rpartition("::")[2]: (s.label, s.split) for s in again.samples}
+    assert told == {s.path.rpartition("::")[2]: (s.label, s.split) for s in index.samples[1:]}
+    for sample in again.samples:
+        original = f"pneumoniamnist.npz::{sample.path.rpartition('::')[2]}"
+        assert (again.source.read(sample.path) == index.source.read(original)).all()
 
 
 def test_pneumoniamnist():

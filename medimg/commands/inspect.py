@@ -1,0 +1,207 @@
+"""What is there: layout, classes, splits, patients, sizes, modes, intensities"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from medimg.commands._job import Job
+from medimg.commands._options import dataset_argument, dataset_options, report_options
+
+if TYPE_CHECKING:
+    from medimg.core.scan import ScanRecord
+    from medimg.core.types import DatasetIndex
+
+PERCENTILES = (1, 25, 50, 75, 99)
+
+
+def inspect_dataset(index: DatasetIndex, records: Mapping[str, ScanRecord]) -> dict[str, Any]:
+    """The numbers of an inspect report, plots left out."""
+    readable = [r for r in records.values() if not r.error]
+    return {
+        "layout_reason": index.reason,
+        "sizes": sizes(readable),
+        "modes": dict(Counter(r.mode for r in readable).most_common()),
+        "formats": dict(Counter(r.format for r in readable).most_common()),
+        "intensity": {
+            "all": intensity(readable),
+            "by_class": {
+                name: intensity(
+                    [
+                        records[s.path]
+                        for s in index.samples
+                        if s.label == name and not records[s.path].error
+                    ]
+                )
+                for name in index.classes
+            },
+        },
+        "groups": groups(index),
+    }
+
+
+def sizes(records: Sequence[ScanRecord]) -> dict[str, Any]:
+    """Widths and heights in pixels, and the commonest sizes."""
+    if not records:
+        return {"width": None, "height": None, "distinct": 0, "commonest": []}
+    commonest = Counter((r.width, r.height) for r in records)
+    return {
+        "width": spread([r.width for r in records]),
+        "height": spread([r.height for r in records]),
+        "distinct": len(commonest),
+        "commonest": [
+            {"width": w, "height": h, "images": n} for (w, h), n in commonest.most_common(5)
+        ],
+    }
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Least, median and most."""
+    ordered = sorted(values)
+    return {"min": ordered[0], "median": ordered[len(ordered) // 2], "max": ordered[-1]}
+
+
+def intensity(records: Sequence[ScanRecord]) -> dict[str, Any]:
+    """Grey levels 0..255 over all pixels: mean, standard deviation, percentiles.
+
+    Percentiles are read off a histogram of 64 bins, so they hold to two grey levels; every
+    image counts alike, whatever its size.
+    """
+    import numpy as np
+
+    if not records:
+        return {"mean": None, "std": None, "percentiles": None}
+    means = np.array([r.mean for r in records])
+    deviations = np.array([r.std for r in records])
+    shares = np.mean([r.histogram for r in records], axis=0)
+    cumulative = np.cumsum(shares) / shares.sum()
+    width = 256 / len(shares)
+    return {
+        "mean": float(means.mean()),
+        "std": float(np.sqrt(np.mean(deviations**2) + means.var())),
+        "percentiles": {
+            str(p): float((np.searchsorted(cumulative, p / 100) + 0.5) * width)
+            for p in PERCENTILES
+        },
+    }
+
+
+def groups(index: DatasetIndex) -> dict[str, Any] | None:
+    """Patients, images a patient, patients with several classes; None where unknown."""
+    counts = Counter(s.group for s in index.samples if s.group is not None)
+    if not counts:
+        return None
+    classes: dict[str | None, set[str | None]] = {}
+    for s in index.samples:
+        classes.setdefault(s.group, set()).add(s.label)
+    return {
+        "patients": len(counts),
+        "source": index.patients,
+        "images_per_patient": spread(list(counts.values())),
+        "with_several_classes": sum(len(c) > 1 for g, c in classes.items() if g is not None),
+        "images_without_patient": sum(s.group is None for s in index.samples),
+    }
+
+
+def say(job: Job, index: DatasetIndex, result: dict[str, Any]) -> None:
+    from tabulate import tabulate
+
+    job.say(f"{index.name}: {len(index):,} images, layout {index.layout} ({index.reason})")
+    if index.recognised_by:
+        job.say(f"Known as {index.card}: {index.recognised_by}")
+    if index.positive:
+        job.say(f"Positive class: {index.positive}")
+    job.say("")
+    job.say(tabulate(class_rows(index), headers="keys", intfmt=","))
+    job.say("")
+    job.say(tabulate(facts(index, result), tablefmt="plain", disable_numparse=True))
+
+
+def class_rows(index: DatasetIndex) -> list[dict[str, Any]]:
+    """A row a class: images by part, patients, share."""
+    splits = index.split_counts()
+    total = max(1, len(index))
+    rows = []
+    for name, count in index.class_counts().items():
+        row: dict[str, Any] = {"class": name}
+        row |= {split: counts[name] for split, counts in splits.items()}
+        row |= {"images": count, "share": f"{count / total:.1%}"}
+        if index.groups():
+            row["patients"] = len({s.group for s in index.samples if s.label == name})
+        rows.append(row)
+    return rows
+
+
+def facts(index: DatasetIndex, result: dict[str, Any]) -> list[list[str]]:
+    rows = []
+    size = result["sizes"]
+    if size["width"]:
+        w, h = size["width"], size["height"]
+        rows.append(["Sizes", f"{w['min']}×{h['min']} to {w['max']}×{h['max']} px, "
+                              f"median {w['median']}×{h['median']}, {size['distinct']} distinct"])
+    rows.append(["Modes", counted(result["modes"])])
+    rows.append(["Formats", counted(result["formats"])])
+    level = result["intensity"]["all"]
+    if level["mean"] is not None:
+        rows.append(["Grey levels", f"mean {level['mean']:.0f}, SD {level['std']:.0f} (0 to 255)"])
+    people = result["groups"]
+    if people:
+        each = people["images_per_patient"]
+        rows.append(["Patients", f"{people['patients']:,} ({people['source']}), {each['min']} to "
+                                 f"{each['max']} images each, median {each['median']}"])
+        rows.append(["", f"{people['with_several_classes']:,} with several classes"])
+    else:
+        rows.append(["Patients", "unknown (-o group_regex=… or -o group=COLUMN names them)"])
+    if index.unlabelled:
+        rows.append(["Unlabelled", f"{len(index.unlabelled):,} images, left out"])
+    return rows
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {n:,}" for name, n in counts.items()) or "none"
+
+
+@click.command("inspect", epilog="Example: medimg inspect ./chest_xray")
+@dataset_argument
+@dataset_options
+@report_options
+def command(
+    dataset: str,
+    layout: str | None,
+    options: dict[str, str],
+    positive: str | None,
+    **common: Any,
+) -> None:
+    """Inspect a dataset: classes, splits, patients, sizes, intensities, sample pictures.
+
+    It describes and does not judge; medimg verify judges.
+    """
+    from medimg.core.index import fingerprint
+
+    job = Job("inspect", **common)
+    index = job.open(dataset, layout, options, positive)
+    records = job.scan(index)
+    result = inspect_dataset(index, records)
+    say(job, index, result)
+
+    from medimg.reports.plots_dataset import dataset_plots
+
+    result["plots"] = dataset_plots(index, records, job.folder, job.seed)
+    unreadable = sum(bool(r.error) for r in records.values())
+    if unreadable:
+        job.note(f"{unreadable} images can't be decoded: medimg verify {dataset} names them",
+                 severity="warning")
+    for finding in index.findings:
+        if finding.severity != "info":
+            job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
+    job.say("Plots: " + ", ".join(str(job.folder / p) for p in result["plots"]))
+    job.say(f"Next: medimg verify {dataset}")
+    job.finish(
+        result,
+        index=index,
+        fingerprint=fingerprint(index, {p: r.sha256 for p, r in records.items()}),
+        findings=index.findings,
+    )
