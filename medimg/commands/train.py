@@ -125,7 +125,8 @@ def finish(job: Job, experiment: Experiment, finished: Finished, next_step: str)
     plots = run_plots(finished, experiment, job.folder)
     finished.result["artifacts"] += plots
     say_result(job, finished)
-    for finding in finished.findings:
+    alarms = [f for f in finished.findings if f not in experiment.findings]
+    for finding in alarms:
         job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
         if finding.hint:
             job.note(f"  {finding.hint}")

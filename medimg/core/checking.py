@@ -12,8 +12,9 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
+from medimg.core.errors import PluginError
 from medimg.core.near_copies import PLAUSIBLE, NearCopy, find_near_copies
 from medimg.core.scan import ScanRecord
 from medimg.core.types import DatasetIndex, Finding, Sample
@@ -24,6 +25,7 @@ MOST_ITEMS = 1000
 GATE = (
     "one-class",
     "empty-class",
+    "class-missing-in-split",
     "small-class",
     "unreadable",
     "decompression-bomb",
@@ -34,6 +36,21 @@ GATE = (
 )
 UNREADABLE_TOO = ("truncated", "empty-file")
 RANK = {"error": 0, "warning": 1, "info": 2}
+# told by the reader of the layout, which has to look anyway
+READER_CHECKS = {
+    "csv-contradictions": "Rows of a table that give one image two labels",
+    "csv-duplicate-rows": "Rows of a table that say the same twice",
+    "csv-encoding": "Tables that are not UTF-8, or rows that break the table",
+    "csv-missing-files": "Rows of a table whose image is not there",
+    "csv-unlisted-files": "Images that no row of the table names",
+    "nested-copy": "A copy of the dataset inside itself",
+    "patient-ids-unusable": "Images whose patient can't be told",
+    "wrong-level": "A reader pointed one level too high or too low",
+}
+
+
+class NotApplicable(Exception):
+    """A check has nothing to look at in this dataset."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +61,13 @@ class CheckContext:
         index: the dataset.
         scan: path to ScanRecord, one decode an image shared by all checks.
         settings: the check's own parameters, as given.
+        card: what the registry knows of the dataset; None where it was not recognised.
     """
 
     index: DatasetIndex
     scan: Mapping[str, ScanRecord]
     settings: Mapping[str, str] = field(default_factory=dict)
+    card: Any = None
 
     def record(self, sample: Sample) -> ScanRecord:
         return self.scan[sample.path]
@@ -56,6 +75,10 @@ class CheckContext:
     def readable(self) -> list[Sample]:
         """Samples that could be decoded."""
         return [s for s in self.index.samples if not self.scan[s.path].error]
+
+    def not_applicable(self, reason: str) -> NoReturn:
+        """Ends the check: it has nothing to look at here. Its status is `skipped`."""
+        raise NotApplicable(reason)
 
     def copies(self) -> list[tuple[Sample, ...]]:
         """Groups of samples that show the same pixels, largest first; each has two or more."""
@@ -72,12 +95,19 @@ class CheckContext:
 
 @dataclass(frozen=True)
 class Checked:
-    """One check's outcome: `status` is ok, info, warning, error or skipped."""
+    """One check's outcome.
+
+    Args:
+        status: ok (information included), warning, error or skipped.
+        reason: why it was skipped.
+        failed: it raised what it should not, so that nothing is known.
+    """
 
     status: str
     findings: tuple[Finding, ...]
     seconds: float
     reason: str | None = None
+    failed: bool = False
 
     @property
     def count(self) -> int:
@@ -122,8 +152,9 @@ def same_bytes(group: Sequence[Sample], scan: Mapping[str, ScanRecord]) -> bool:
 def near_items(pairs: Sequence[NearCopy]) -> tuple:
     """A row for each pair of near copies, with the correlation of their pixels."""
     return tuple(
-        copied((pair.first, pair.second), identical="nearly",
-               correlation=round(pair.correlation, 5))
+        copied(
+            (pair.first, pair.second), identical="nearly", correlation=round(pair.correlation, 5)
+        )
         for pair in pairs[:MOST_ITEMS]
     )
 
@@ -192,28 +223,53 @@ def unreadable_by_kind(
 
 
 def run_checks(
-    checks: Mapping[str, Callable[[CheckContext], list[Finding]]], context: CheckContext
+    checks: Mapping[str, Callable[[CheckContext], list[Finding]]],
+    context: CheckContext,
+    leave_out: Callable[[str], bool] = lambda name: False,
 ) -> dict[str, Checked]:
-    """Each check by name; one that raises is skipped with its reason, and the others go on."""
+    """Each check by name, and what the reader met; one that raises is skipped with its reason.
+
+    Args:
+        leave_out: tells names of reader's findings that nobody asked for.
+    """
     met = defaultdict(list)
     for finding in context.index.findings:
         met[finding.check].append(finding)
     outcomes = {name: run_one(check, context, met.pop(name, [])) for name, check in checks.items()}
-    for name, findings in met.items():
-        outcomes[name] = Checked(status_of(findings), tuple(findings), 0.0)
+    for name in (*READER_CHECKS, *(n for n in met if n not in READER_CHECKS)):
+        if leave_out(name):
+            continue
+        if name.startswith("csv-") and name not in met and context.index.layout != "csv":
+            outcomes[name] = Checked("skipped", (), 0.0, "the labels come from no table")
+        else:
+            outcomes[name] = Checked(status_of(met[name]), tuple(met[name]), 0.0)
     return outcomes
 
 
 def run_one(
     check: Callable[[CheckContext], list[Finding]], context: CheckContext, met: list[Finding]
 ) -> Checked:
+    """One check's outcome; `met` is what the reader said under its name."""
     started = time.perf_counter()
     try:
-        findings = (*met, *check(context))
+        found = tuple(sound(finding) for finding in check(context))
+    except NotApplicable as why:
+        if not met:
+            return Checked("skipped", (), time.perf_counter() - started, str(why))
+        found = ()
     except Exception as error:  # a stranger's check may raise anything
         reason = f"{type(error).__name__}: {error}"
-        return Checked("skipped", tuple(met), time.perf_counter() - started, reason)
+        seconds = time.perf_counter() - started
+        return Checked("skipped", tuple(met), seconds, reason, failed=True)
+    findings = (*met, *found)
     return Checked(status_of(findings), findings, time.perf_counter() - started)
+
+
+def sound(finding: Any) -> Finding:
+    """A finding, or TypeError where a check gave something else."""
+    if not isinstance(finding, Finding) or finding.severity not in RANK:
+        raise TypeError(f"{finding!r} is no Finding of severity {', '.join(RANK)}")
+    return finding
 
 
 def status_of(findings: Iterable[Finding]) -> str:
@@ -228,14 +284,28 @@ def gate(
     checks: Mapping[str, Callable[[CheckContext], list[Finding]]],
     allow: set[str],
 ) -> tuple[list[Finding], list[Finding]]:
-    """(errors that forbid training, errors that were allowed by name)."""
-    wanted = {name: checks[name] for name in GATE if name in checks}
-    outcomes = run_checks(wanted, CheckContext(index, scan))
-    errors = [
-        finding
-        for name in GATE
-        if name in outcomes
-        for finding in outcomes[name].findings
-        if finding.severity == "error"
-    ]
+    """(errors that forbid training, errors that were allowed by name).
+
+    Args:
+        checks: name to function; those of `GATE` are run.
+    Raises:
+        PluginError: a check of the gate failed, so that nothing is known.
+    """
+    wanted = {name: checks[name] for name in GATE if name in checks and name not in allow}
+    tolerated = {name: checks[name] for name in GATE if name in checks and name in allow}
+    context = CheckContext(index, scan)
+    outcomes = run_checks(wanted | tolerated, context, lambda name: name not in GATE)
+    for name, outcome in outcomes.items():
+        if outcome.failed and name in wanted:
+            raise PluginError(
+                f"the check {name!r} failed: {outcome.reason}", f"Go on without: --allow {name}"
+            )
+    errors = [f for name in GATE if name in outcomes for f in outcomes[name].findings if blocks(f)]
     return [f for f in errors if f.check not in allow], [f for f in errors if f.check in allow]
+
+
+def blocks(finding: Finding) -> bool:
+    """Whether a result means nothing under it: an error; a class that can't be learnt."""
+    if finding.check == "class-missing-in-split":
+        return any(row.get("split") == "train" for row in finding.items)
+    return finding.severity == "error"

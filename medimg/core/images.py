@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
+)
 MOST_PIXELS = 200_000_000
-JPEG, PNG, BMP, TIFF, WEBP, GIF = "JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF"
+JPEG, PNG, BMP, TIFF, WEBP, GIF, PNM = "JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PNM"
+AS_STORED = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR  # EXIF orientation applied
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 # start-of-frame markers; C4, C8 and CC in this range are tables
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+PNM_HEADER = re.compile(rb"P([1-6])(?:\s+|#[^\n]*\n)+(\d+)(?:\s+|#[^\n]*\n)+(\d+)")
 REDUCED = {
     (1, 2): cv2.IMREAD_REDUCED_GRAYSCALE_2,
     (1, 4): cv2.IMREAD_REDUCED_GRAYSCALE_4,
@@ -24,6 +29,9 @@ REDUCED = {
     (3, 4): cv2.IMREAD_REDUCED_COLOR_4,
     (3, 8): cv2.IMREAD_REDUCED_COLOR_8,
 }
+
+# files in error become findings; the decoders' own complaints would only tear the progress bar
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 class UnreadableImage(ValueError):
@@ -64,17 +72,47 @@ def read_header(data: bytes) -> Header | None:
     if data.startswith(b"\xff\xd8"):
         return jpeg_header(data)
     if data.startswith(b"BM") and len(data) >= 30:
-        width, height = struct.unpack_from("<ii", data, 18)
-        bits = struct.unpack_from("<H", data, 28)[0]
-        mode = "P" if bits <= 8 else ("RGBA" if bits == 32 else "RGB")
-        return Header(BMP, abs(width), abs(height), mode)
+        return bmp_header(data)
     if data[:4] in (b"II*\x00", b"MM\x00*"):
         return tiff_header(data)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return Header(WEBP, None, None, None)
+        return webp_header(data)
     if data[:6] in (b"GIF87a", b"GIF89a") and len(data) >= 10:
         return Header(GIF, *struct.unpack_from("<HH", data, 6), "P")
-    return None
+    return pnm_header(data)
+
+
+def bmp_header(data: bytes) -> Header:
+    """Negative heights mean rows from the top."""
+    width, height = struct.unpack_from("<ii", data, 18)
+    bits = struct.unpack_from("<H", data, 28)[0]
+    mode = "P" if bits <= 8 else ("RGBA" if bits == 32 else "RGB")
+    return Header(BMP, abs(width), abs(height), mode)
+
+
+def webp_header(data: bytes) -> Header:
+    """Size and mode of the three kinds of WebP: lossy, lossless, extended."""
+    kind, body = data[12:16], data[20:30]
+    if len(body) < 10:
+        return Header(WEBP, None, None, None)
+    if kind == b"VP8X":
+        width, height = (int.from_bytes(body[i : i + 3], "little") + 1 for i in (4, 7))
+        return Header(WEBP, width, height, "RGBA" if body[0] & 0x10 else "RGB")
+    if kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        mode = "RGBA" if bits >> 28 & 1 else "RGB"
+        return Header(WEBP, (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, mode)
+    width, height = struct.unpack_from("<HH", body, 6)
+    return Header(WEBP, width & 0x3FFF, height & 0x3FFF, "RGB")
+
+
+def pnm_header(data: bytes) -> Header | None:
+    """Portable grey and colour maps; None where it is none."""
+    match = PNM_HEADER.match(data[:512])
+    if match is None:
+        return None
+    mode = {1: "1", 2: "L", 0: "RGB"}[int(match[1]) % 3]
+    return Header(PNM, int(match[2]), int(match[3]), mode)
 
 
 def png_header(data: bytes) -> Header:
@@ -123,9 +161,17 @@ def tiff_header(data: bytes) -> Header:
 
 
 def is_truncated(data: bytes, header: Header) -> bool:
-    """Whether a JPEG or PNG ends before it should; decoders often show half a picture then."""
+    """Whether a file ends before its picture does; decoders may show half a picture then.
+
+    Told by the end mark of JPEG and PNG and by the length that BMP and WebP give; a TIFF cut
+    short can't be decoded and counts as unreadable.
+    """
     if header.format == PNG:
         return not png_is_whole(data)
+    if header.format == BMP:
+        return not bmp_is_whole(data)
+    if header.format == WEBP:
+        return struct.unpack_from("<I", data, 4)[0] + 8 > len(data)
     if header.format == JPEG:
         scan = data.rfind(b"\xff\xda")
         return scan < 0 or data.find(b"\xff\xd9", scan) < 0
@@ -141,6 +187,17 @@ def png_is_whole(data: bytes) -> bool:
             return True
         place += 12 + length
     return False
+
+
+def bmp_is_whole(data: bytes) -> bool:
+    """Compares the length with rows times columns; compressed ones are left to the decoder."""
+    start = struct.unpack_from("<I", data, 10)[0]
+    if len(data) < 34 or struct.unpack_from("<I", data, 30)[0] != 0:
+        return True
+    width, height = struct.unpack_from("<ii", data, 18)
+    bits = struct.unpack_from("<H", data, 28)[0]
+    # rows are padded to four bytes
+    return start + (width * bits + 31) // 32 * 4 * abs(height) <= len(data)
 
 
 def check_file(data: bytes) -> Header:
@@ -166,7 +223,8 @@ def check_file(data: bytes) -> Header:
 def decode(data: bytes | np.ndarray) -> np.ndarray:
     """Pixels as UInt8 or UInt16[h, w] (grey) or [h, w, 3] (RGB).
 
-    EXIF orientation is applied, palettes are resolved, alpha is dropped.
+    EXIF orientation is applied, palettes are resolved, alpha is dropped (the colours under it
+    stay), CMYK becomes RGB.
 
     Args:
         data: an encoded file, or pixels, which come back as they are (a fourth channel dropped).
@@ -177,20 +235,30 @@ def decode(data: bytes | np.ndarray) -> np.ndarray:
     if isinstance(data, np.ndarray):
         return plain_array(data)
     check_file(data)
-    return unpack(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    return unpack(data)
 
 
-def unpack(data: bytes, flags: int) -> np.ndarray:
-    """cv2's decoder, colours in RGB order."""
+def unpack(data: bytes, flags: int = AS_STORED) -> np.ndarray:
+    """What cv2's decoder makes of a checked file, colours in RGB order."""
+    image = unpack_bgr(data, flags)
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def unpack_bgr(data: bytes, flags: int = AS_STORED) -> np.ndarray:
+    """The same, colours in cv2's own order: [h, w] or [h, w, 3], UInt8 or UInt16.
+
+    Raises:
+        UnreadableImage: the decoder refuses.
+    """
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise UnreadableImage(f"it can't be decoded ({error.code})") from error
+        raise UnreadableImage(f"it can't be decoded ({error.err})") from error
     if image is None:
         raise UnreadableImage("it can't be decoded")
     if image.dtype not in (np.uint8, np.uint16):
         image = to_bytes(image)
-    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return image if image.ndim == 2 else image[..., :3]
 
 
 def plain_array(array: np.ndarray) -> np.ndarray:
@@ -211,8 +279,13 @@ def to_bytes(image: np.ndarray) -> np.ndarray:
     """
     if image.dtype == np.uint8:
         return image
-    finite = image[np.isfinite(image)] if image.dtype.kind == "f" else image
-    low, high = np.percentile(finite, [0.5, 99.5]) if finite.size else (0.0, 1.0)
+    if image.dtype == np.uint16:
+        # counting is faster than sorting
+        cumulative = np.cumsum(np.bincount(image.ravel(), minlength=65536))
+        low, high = np.searchsorted(cumulative, np.array([0.005, 0.995]) * image.size)
+    else:
+        finite = image[np.isfinite(image)]
+        low, high = np.percentile(finite, [0.5, 99.5]) if finite.size else (0.0, 1.0)
     scaled = (image.astype(np.float32) - low) * (255.0 / max(high - low, 1e-6))
     return np.clip(np.nan_to_num(scaled), 0, 255).astype(np.uint8)
 
@@ -274,7 +347,7 @@ def decode_to_input(
     if isinstance(data, np.ndarray):
         return to_input(plain_array(data), height, width, channels, resize)
     header = check_file(data)
-    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
+    flags = AS_STORED
     if header.format == JPEG and header.width and header.height:
         # orientation may swap the sides: compare the shorter with the longer
         ratio = min(header.width, header.height) / max(height, width)

@@ -10,15 +10,23 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 
-from medimg.core.images import UnreadableImage, check_file, plain_array, to_bytes, unpack
+from medimg.core.images import UnreadableImage, check_file, plain_array, to_bytes, unpack_bgr
 from medimg.core.types import DatasetIndex, Sample, Source
 
+T = TypeVar("T")
+BLOCK = 64
 BINS = 64
-HASH_SIDE = 8
+LEVELS = np.arange(256, dtype=np.float64)
+PERCENTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
+# 8×9 cells of 4×4 pixels: a gradient hash and the corners come from one small picture
+SMALL_HEIGHT, SMALL_WIDTH = 32, 36
+ENDS = (slice(None, 4), slice(-4, None))
+FRAME = np.flatnonzero(np.pad(np.zeros((24, 28), bool), 4, constant_values=True))
 FEATURE_NAMES = (
     "corner top left mean",
     "corner top right mean",
@@ -86,24 +94,55 @@ def scan_samples(
     progress: Callable[[int], object] | None = None,
     workers: int | None = None,
 ) -> dict[str, ScanRecord]:
+    """Path to record of some samples."""
     paths = list(dict.fromkeys(s.path for s in samples))
-    records: dict[str, ScanRecord] = {}
+    return in_blocks(paths, lambda block: examine_all(block, source), progress, workers)
+
+
+def in_blocks(
+    paths: list[str],
+    examine_block: Callable[[list[str]], list[T]],
+    progress: Callable[[int], object] | None,
+    workers: int | None,
+) -> dict[str, T]:
+    """Path to what a block's examination gave for it, on all cores, in the order of the paths."""
+    found: dict[str, T] = {}
+    blocks = [paths[i : i + BLOCK] for i in range(0, len(paths), BLOCK)]
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        blocks = [paths[i : i + 64] for i in range(0, len(paths), 64)]
-        for block, found in zip(
-            blocks, pool.map(lambda b: examine_all(b, source), blocks), strict=True
-        ):
-            records.update(zip(block, found, strict=True))
-            if progress:
-                progress(len(block))
-    return records
+        try:
+            for block, results in zip(blocks, pool.map(examine_block, blocks), strict=True):
+                found.update(zip(block, results, strict=True))
+                if progress:
+                    progress(len(block))
+        except BaseException:
+            # an interrupt need not wait for what nobody will look at
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """What is taken from one picture's pixels, before a block of them is described together.
+
+    Args:
+        counts: Float32[256], pixels by grey level.
+        small: UInt8[32, 36], the picture squashed.
+    """
+
+    known: dict[str, Any]
+    counts: np.ndarray
+    small: np.ndarray
 
 
 def examine_all(paths: list[str], source: Source) -> list[ScanRecord]:
-    return [examine(path, source) for path in paths]
+    """The records of a block of images; statistics are computed for all of them at once."""
+    raws = [examine(path, source) for path in paths]
+    described = iter(describe([raw for raw in raws if isinstance(raw, Raw)]))
+    return [next(described) if isinstance(raw, Raw) else raw for raw in raws]
 
 
-def examine(path: str, source: Source) -> ScanRecord:
+def examine(path: str, source: Source) -> Raw | ScanRecord:
     """Reads and decodes one image; what can't be decoded becomes a record that says why."""
     try:
         data = source.read(path)
@@ -114,83 +153,161 @@ def examine(path: str, source: Source) -> ScanRecord:
     try:
         if isinstance(data, bytes):
             header = check_file(data)
+            image = unpack_bgr(data)
             mode, kind = header.mode or "", header.format
-            image = unpack(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
         else:
-            image, kind = plain_array(data), "ARRAY"
-            mode = "L" if image.ndim == 2 else "RGB"
+            image, mode, kind = as_bgr(plain_array(data)), "", "ARRAY"
     except UnreadableImage as error:
         return ScanRecord(digest, size_bytes=size, error=error.reason, kind=error.kind)
-    return describe(image, digest, mode or ("L" if image.ndim == 2 else "RGB"), kind, size)
+    known = {
+        "sha256": digest,
+        "size_bytes": size,
+        "format": kind,
+        "mode": mode or ("L" if image.ndim == 2 else "RGB"),
+        "width": image.shape[1],
+        "height": image.shape[0],
+    }
+    return measured(image, known)
+
+
+def as_bgr(image: np.ndarray) -> np.ndarray:
+    """An array's pixels in the order that cv2 decodes to, so that hashes agree."""
+    return image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
+
+
+def measured(image: np.ndarray, known: dict[str, Any]) -> Raw:
+    """What one pass over UInt8/UInt16[h, w] or [h, w, 3] (BGR) gives."""
+    canonical = single_channel(image)
+    known["pixel_hash"] = pixel_hash(canonical)
+    deep = canonical if canonical.ndim == 2 else cv2.cvtColor(canonical, cv2.COLOR_BGR2GRAY)
+    grey = to_bytes(deep)
+    return Raw(
+        known,
+        cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel(),
+        shrunk(grey),
+    )
+
+
+def shrunk(grey: np.ndarray) -> np.ndarray:
+    """UInt8[32, 36]: averages of 4×4 samples a cell.
+
+    Averaging every pixel costs more than decoding, where the sides are no multiples of 32 and 36.
+    """
+    if min(grey.shape) > 8 * SMALL_WIDTH:
+        grey = cv2.resize(grey, (4 * SMALL_WIDTH, 4 * SMALL_HEIGHT))
+    return cv2.resize(grey, (SMALL_WIDTH, SMALL_HEIGHT), interpolation=cv2.INTER_AREA)
+
+
+def pixel_hash(canonical: np.ndarray) -> str:
+    """SHA-256 of depth, shape and pixels; 16-bit pictures that hold 8-bit ones count as those."""
+    if canonical.dtype == np.uint16:
+        low = canonical.astype(np.uint8)
+        if np.array_equal(low * np.uint16(257), canonical):
+            canonical = low
+    return content_hash(canonical)
 
 
 def content_hash(data: bytes | np.ndarray) -> str:
     """SHA-256 of a file's bytes, or of an array's type, shape and bytes."""
     if isinstance(data, bytes):
         return hashlib.sha256(data).hexdigest()
-    prefix = f"{data.dtype.str}{data.shape}".encode()
-    return hashlib.sha256(prefix + np.ascontiguousarray(data).tobytes()).hexdigest()
-
-
-def describe(image: np.ndarray, digest: str, mode: str, kind: str, size: int) -> ScanRecord:
-    canonical = single_channel(image)
-    grey = to_bytes(
-        canonical if canonical.ndim == 2 else cv2.cvtColor(canonical, cv2.COLOR_RGB2GRAY)
-    )
-    counts = np.bincount(grey.ravel(), minlength=256)
-    total = grey.size
-    levels = np.arange(256)
-    mean = float(counts @ levels / total)
-    std = float(np.sqrt(max(counts @ (levels - mean) ** 2 / total, 0.0)))
-    cumulative = np.cumsum(counts) / total
-    shares = counts.reshape(BINS, -1).sum(axis=1) / total
-    return ScanRecord(
-        sha256=digest,
-        pixel_hash=content_hash(canonical),
-        width=image.shape[1],
-        height=image.shape[0],
-        mode=mode,
-        format=kind,
-        size_bytes=size,
-        mean=mean,
-        std=std,
-        percentiles=tuple(
-            float(np.searchsorted(cumulative, p)) for p in (0.01, 0.25, 0.5, 0.75, 0.99)
-        ),
-        histogram=np.rint(shares * 65535).astype(np.uint16),
-        dhash=gradient_hash(grey),
-        features=border_features(grey, mean, std),
-    )
+    digest = hashlib.sha256(f"{data.dtype.str}{data.shape}".encode())
+    digest.update(np.ascontiguousarray(data).data)
+    return digest.hexdigest()
 
 
 def single_channel(image: np.ndarray) -> np.ndarray:
     """Grey pictures as [h, w], those stored as three equal channels too."""
-    if image.ndim == 3:
-        first = image[..., 0]
-        if np.array_equal(first, image[..., 1]) and np.array_equal(first, image[..., 2]):
-            return np.ascontiguousarray(first)
-    return np.ascontiguousarray(image)
+    if image.ndim == 2:
+        return image
+    # nearly every coloured picture shows it in one row
+    row = image[len(image) // 2]
+    if not (np.array_equal(row[:, 0], row[:, 1]) and np.array_equal(row[:, 0], row[:, 2])):
+        return image
+    first = cv2.extractChannel(image, 0)
+    others = (cv2.extractChannel(image, n) for n in (1, 2))
+    return first if all(cv2.norm(first, c, cv2.NORM_INF) == 0 for c in others) else image
 
 
-def gradient_hash(grey: np.ndarray) -> int:
-    """64 bits: whether each of 8×9 cells is darker than its right neighbour (dHash)."""
-    cells = cv2.resize(grey, (HASH_SIDE + 1, HASH_SIDE), interpolation=cv2.INTER_AREA)
-    bits = cells[:, 1:] > cells[:, :-1]
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
-
-
-def border_features(grey: np.ndarray, mean: float, std: float) -> np.ndarray:
-    """Float32[12]: corners (an eighth of each side), the outer frame, the whole."""
-    height, width = grey.shape
-    tall, wide = max(1, height // 8), max(1, width // 8)
-    corners = [
-        grey[:tall, :wide],
-        grey[:tall, -wide:],
-        grey[-tall:, :wide],
-        grey[-tall:, -wide:],
+def describe(raws: list[Raw]) -> list[ScanRecord]:
+    """The records of N pictures."""
+    if not raws:
+        return []
+    counts = np.stack([raw.counts for raw in raws]).astype(np.float64)
+    small = np.stack([raw.small for raw in raws])
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    means = shares @ LEVELS
+    stds = np.sqrt(np.maximum(shares @ LEVELS**2 - means**2, 0.0))
+    below = np.cumsum(shares, axis=1)
+    levels = [(below < p - 1e-12).sum(axis=1).tolist() for p in PERCENTILES]
+    histograms = np.rint(shares.reshape(len(raws), BINS, -1).sum(axis=2) * 65535).astype(np.uint16)
+    features = border_features(small, means, stds)
+    hashes = gradient_hashes(small)
+    return [
+        ScanRecord(
+            **raw.known,
+            mean=float(means[i]),
+            std=float(stds[i]),
+            percentiles=tuple(float(level[i]) for level in levels),
+            # copies, so that a kept record does not keep its whole block
+            histogram=histograms[i].copy(),
+            dhash=hashes[i],
+            features=features[i].copy(),
+        )
+        for i, raw in enumerate(raws)
     ]
-    frame = np.concatenate(
-        [grey[:tall].ravel(), grey[-tall:].ravel(), grey[:, :wide].ravel(), grey[:, -wide:].ravel()]
+
+
+def gradient_hashes(small: np.ndarray) -> list[int]:
+    """64 bits each: whether each of 8×9 cells is darker than its right neighbour (dHash).
+
+    Args:
+        small: UInt8[N, 32, 36].
+    """
+    cells = small.reshape(len(small), 8, SMALL_HEIGHT // 8, 9, SMALL_WIDTH // 9).sum(
+        axis=(2, 4), dtype=np.int32
     )
-    values = [c.mean() for c in corners] + [c.std() for c in corners]
-    return np.array([*values, frame.mean(), frame.std(), mean, std], np.float32)
+    bits = (cells[:, :, 1:] > cells[:, :, :-1]).reshape(len(small), 64)
+    return [int.from_bytes(row.tobytes(), "big") for row in np.packbits(bits, axis=1)]
+
+
+def border_features(small: np.ndarray, means: np.ndarray, stds: np.ndarray) -> np.ndarray:
+    """Float32[N, 12]: corners (an eighth of each side), the outer frame, the whole.
+
+    Args:
+        small: UInt8[N, 32, 36].
+    """
+    corners = [small[:, rows, columns].reshape(len(small), -1) for rows in ENDS for columns in ENDS]
+    frame = small.reshape(len(small), -1)[:, FRAME]
+    middle, spread = zip(*(mean_and_spread(part) for part in (*corners, frame)), strict=True)
+    columns = [*middle[:4], *spread[:4], middle[4], spread[4], means, stds]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def mean_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Float32[N] each, of UInt8[N, P] by row."""
+    values = values.astype(np.float32)
+    means = values.mean(axis=1)
+    squares = np.einsum("ij,ij->i", values, values) / values.shape[1]
+    return means, np.sqrt(np.maximum(squares - means**2, 0))
+
+
+def hash_only(
+    index: DatasetIndex,
+    progress: Callable[[int], object] | None = None,
+    workers: int | None = None,
+) -> dict[str, str]:
+    """Path to SHA-256 of the bytes, nothing decoded; empty where a file can't be read."""
+
+    def one(path: str) -> str:
+        try:
+            return content_hash(index.source.read(path))
+        except OSError:
+            return ""
+
+    return in_blocks(
+        list(dict.fromkeys(s.path for s in index.samples)),
+        lambda block: [one(path) for path in block],
+        progress,
+        workers,
+    )

@@ -227,13 +227,13 @@ def one_test(
     first, second = scored(entry), scored(baseline)
     try:
         row["difference"] = float(function(first)) - float(function(second))
-        row.update(test_pair(first, second, metric, function, baseline.groups(), seed, resamples))
+        row.update(tested(first, second, metric, function, baseline.groups(), seed, resamples))
     except UndefinedMetric as error:
         row["reason"] = str(error)
     return row
 
 
-def test_pair(
+def tested(
     first: Any,
     second: Any,
     metric: str,
@@ -247,26 +247,21 @@ def test_pair(
     from medimg.statistics.mcnemar import mcnemar
     from medimg.statistics.paired_bootstrap import paired_bootstrap
 
-    bootstrap = paired_bootstrap(
+    test = paired_bootstrap(
         first, second, function, groups=groups, resamples=resamples, seed=seed
     )
-    found = {
-        "ci95": bootstrap.ci95,
-        "test": bootstrap.method,
-        "p": bootstrap.p,
-        "reason": bootstrap.reason,
-    }
-    if groups is not None or first.positive is None:
-        return found
-    if metric == "auroc":
+    p, method = test.p, test.method
+    if groups is None and first.positive is not None and metric == "auroc":
         is_positive = first.labels == first.positive
-        test = paired_delong(
-            is_positive,
-            first.probabilities[:, first.positive],
-            second.probabilities[:, first.positive],
-        )
-        return {"ci95": test.ci95, "test": "DeLong", "p": test.p, "reason": test.reason}
-    if metric == "accuracy":
-        right = (first.decided == first.labels, second.decided == second.labels)
-        return found | {"test": "exact McNemar", "p": mcnemar(*right).p}
-    return found
+        scores = (s.probabilities[:, first.positive] for s in (first, second))
+        test = paired_delong(is_positive, *scores)
+        p, method = test.p, test.method
+    elif groups is None and metric == "accuracy":
+        exact = mcnemar(first.decided == first.labels, second.decided == second.labels)
+        p, method = exact.p, exact.method
+    return {
+        "ci95": (test.low, test.high) if test.low is not None else None,
+        "test": method,
+        "p": p,
+        "reason": test.reason,
+    }

@@ -1,0 +1,1 @@
+"""How sure the numbers are: intervals, paired tests, calibration, operating points."""

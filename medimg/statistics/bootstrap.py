@@ -1,0 +1,107 @@
+"""Confidence intervals of metrics by the percentile bootstrap, by patient where known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from medimg.core.errors import InputError
+from medimg.core.scored import Array, Scored, UndefinedMetric, suited
+from medimg.statistics.resampling import all_replicates, method_of, percentiles, why_no_interval
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A metric with its confidence interval.
+
+    Args:
+        value: the metric itself, None where it is undefined.
+        low, high: the bounds, both None where there is no interval.
+        method: how it was computed, in words.
+        reason: why there is no value or no interval, in words.
+        undefined: resamples in which the metric had no value; they are left out.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    method: str
+    reason: str | None = None
+    undefined: int = 0
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """(low, high), or None."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+
+def bootstrap_intervals(
+    scored: Scored,
+    metrics: Mapping[str, Callable[..., Any]],
+    groups: Sequence[Any] | None = None,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Percentile intervals of the metrics that suit the task.
+
+    Args:
+        metrics: name to function `(scored, weights=None) -> float`.
+        groups: the patient of each image, length N (None: unknown, drawn alone). Patients are
+            drawn whole, within those whose images show the same classes. Without groups, images
+            are drawn within their class.
+        level: coverage in 0..1.
+    Returns:
+        an Interval by name; no interval where more than 5 % of the resamples have no value, or
+        where all have the same one (an AUROC of 1, say), which is no sign of certainty.
+    Raises:
+        InputError: not as many groups as images.
+    Source:
+        Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13; Field and Welsh
+        2007, Bootstrapping clustered data (drawing whole clusters).
+    """
+    if groups is not None and len(groups) != len(scored):
+        raise InputError(f"{len(groups)} groups for {len(scored)} images")
+    fitting = suited(metrics, scored)
+    values, reasons = points(fitting, scored)
+    defined = {name: f for name, f in fitting.items() if values[name] is not None}
+    drawn = all_replicates(scored, defined, groups, resamples, seed)
+    method = method_of(groups)
+    return {
+        name: interval(values[name], drawn[name], level, method)
+        if name in drawn
+        else Interval(None, None, None, method, reasons[name])
+        for name in fitting
+    }
+
+
+def points(
+    metrics: Mapping[str, Callable[..., Any]], scored: Scored
+) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Each metric's value, None where undefined, and then the reason."""
+    values: dict[str, float | None] = {}
+    reasons: dict[str, str] = {}
+    for name, function in metrics.items():
+        values[name] = None
+        try:
+            value = float(function(scored))
+        except UndefinedMetric as undefined:
+            reasons[name] = undefined.reason
+            continue
+        if np.isfinite(value):
+            values[name] = value
+        else:
+            reasons[name] = f"the metric gave {value}"
+    return values, reasons
+
+
+def interval(value: float | None, drawn: Array, level: float, method: str) -> Interval:
+    """The percentile interval of the replicates, or the reason for none."""
+    left_out = int((~np.isfinite(drawn)).sum())
+    reason = why_no_interval(drawn)
+    if reason is not None:
+        return Interval(value, None, None, method, reason, left_out)
+    return Interval(value, *percentiles(drawn, level), method, None, left_out)

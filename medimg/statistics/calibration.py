@@ -1,0 +1,145 @@
+"""Whether probabilities are what they promise: bins, slope and intercept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, logit
+
+from medimg.core.reliability import BINS, bin_edges, bin_of, confidence_and_outcome
+from medimg.core.scored import Array, Scored, UndefinedMetric
+
+# float32 probabilities can't tell 1 - 6e-8 from 1
+CLIP = 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Calibration of the positive class (two classes) or of the likeliest one (more).
+
+    Args:
+        ece: expected calibration error, None without images.
+        slope, intercept: of the logistic recalibration; 1 and 0 are perfect; a slope below 1
+            means probabilities too extreme, an intercept above 0 means too low. None where
+            `reason` says why.
+        bins: `{low, high, count, confidence, observed}` each, None in those of an empty bin.
+    """
+
+    ece: float | None
+    slope: float | None
+    intercept: float | None
+    bins: tuple[dict[str, Any], ...]
+    reason: str | None = None
+
+
+def calibration(scored: Scored, bins: int = BINS) -> Calibration:
+    """Bins, expected calibration error, calibration slope and intercept.
+
+    The slope comes from the joint logistic fit of the outcome on the logit of the probability,
+    the intercept from the fit with the slope held at 1 (calibration in the large).
+
+    Source:
+        Van Calster et al. 2016, A calibration hierarchy for risk models was defined; Guo et al.
+        2017 for the error.
+    """
+    rows = reliability(scored, bins)
+    held = [row for row in rows if row["count"]]
+    gaps = [row["count"] * abs(row["confidence"] - row["observed"]) for row in held]
+    error = sum(gaps) / len(scored) if len(scored) else None
+    if scored.task != "binary":
+        return Calibration(error, None, None, rows, "slope and intercept are for two classes")
+    confidence, outcome = confidence_and_outcome(scored)
+    slope, intercept, reason = None, None, None
+    try:
+        intercept = calibration_intercept(confidence, outcome)
+        slope = calibration_slope(confidence, outcome)
+    except UndefinedMetric as undefined:
+        reason = undefined.reason
+    return Calibration(error, slope, intercept, rows, reason)
+
+
+def reliability(scored: Scored, bins: int = BINS) -> tuple[dict[str, Any], ...]:
+    """Equal-width bins of confidence: what was promised and what came."""
+    confidence, outcome = confidence_and_outcome(scored)
+    edges, place = bin_edges(bins), bin_of(confidence, bins)
+    counts = np.bincount(place, minlength=bins)
+    promised = np.bincount(place, confidence, bins)
+    came = np.bincount(place, outcome, bins)
+    return tuple(
+        {
+            "low": float(edges[i]),
+            "high": float(edges[i + 1]),
+            "count": int(counts[i]),
+            "confidence": float(promised[i] / counts[i]) if counts[i] else None,
+            "observed": float(came[i] / counts[i]) if counts[i] else None,
+        }
+        for i in range(bins)
+    )
+
+
+def calibration_slope(confidence: Array, outcome: Array) -> float:
+    """b of the logistic fit outcome ~ a + b * logit(confidence).
+
+    Raises:
+        UndefinedMetric: one outcome only, one probability only, or outcomes that a threshold
+            separates (the slope is then without bound).
+    """
+    given = logit(np.clip(confidence, CLIP, 1 - CLIP))
+    yes, no = given[outcome > 0], given[outcome == 0]
+    check_both(outcome)
+    if np.ptp(given) == 0:
+        raise UndefinedMetric("every image has the same probability")
+    if yes.min() >= no.max() or yes.max() <= no.min():
+        raise UndefinedMetric("a threshold separates the outcomes: the slope has no bound")
+    # a logit scale of 1 keeps the 2 x 2 system well conditioned
+    centre, scale = given.mean(), given.std()
+    design = np.stack([np.ones_like(given), (given - centre) / scale], axis=1)
+    return float(logistic_fit(design, outcome)[1] / scale)
+
+
+def calibration_intercept(confidence: Array, outcome: Array) -> float:
+    """a of the logistic fit outcome ~ a + logit(confidence).
+
+    Raises:
+        UndefinedMetric: one outcome only.
+    """
+    check_both(outcome)
+    offset = logit(np.clip(confidence, CLIP, 1 - CLIP))
+    return float(logistic_fit(np.ones((len(offset), 1)), outcome, offset)[0])
+
+
+def check_both(outcome: Array) -> None:
+    if not 0 < outcome.sum() < len(outcome):
+        raise UndefinedMetric("calibration needs positive and negative images")
+
+
+def logistic_fit(design: Array, outcome: Array, offset: Array | float = 0.0) -> Array:
+    """Maximum-likelihood coefficients Float[D] of a logistic model, by damped Newton steps.
+
+    Args:
+        design: Float[N, D].
+        outcome: Float[N] of 0 and 1.
+        offset: Float[N], added to the linear predictor with coefficient 1.
+    """
+
+    def loss(beta: Array) -> float:
+        eta = design @ beta + offset
+        return float((np.logaddexp(0, eta) - outcome * eta).sum())
+
+    beta = np.zeros(design.shape[1])
+    current = loss(beta)
+    for _ in range(200):
+        mean = expit(design @ beta + offset)
+        gradient = design.T @ (mean - outcome)
+        curvature = design.T @ (design * (mean * (1 - mean))[:, None])
+        step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
+        # far from the optimum the curvature is nearly 0 and a full step overshoots
+        step *= min(1.0, 5.0 / max(abs(step).max(), 1e-300))
+        while loss(beta - step) > current + 1e-12 * abs(current) and abs(step).max() > 1e-12:
+            step /= 2
+        beta, current = beta - step, loss(beta - step)
+        if abs(step).max() < 1e-10:
+            break
+    return beta

@@ -1,0 +1,222 @@
+"""Every number of an evaluation, from predictions alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from medimg.core.errors import InputError
+from medimg.core.scored import Array, Scored, suited
+from medimg.statistics.bootstrap import Interval, bootstrap_intervals, points
+from medimg.statistics.calibration import calibration
+from medimg.statistics.ranking import auroc_or_none
+from medimg.statistics.resampling import method_of
+
+Metrics = Mapping[str, Callable[..., Any]]
+Rows = dict[str, dict[str, Any]]
+
+
+def evaluate_predictions(
+    labels: Any,
+    probabilities: Any,
+    groups: Sequence[Any] | None,
+    classes: Sequence[str],
+    positive: int | None,
+    threshold: float | None,
+    *,
+    metrics: Metrics,
+    prior: Sequence[float] | None = None,
+    seed: int = 0,
+    resamples: int = 2000,
+    level: float = 0.95,
+) -> dict[str, Any]:
+    """The parts of an evaluate report that come from numbers, ready for JSON.
+
+    Args:
+        labels: Int[N], numbers of the true classes.
+        probabilities: Float[N, K].
+        groups: the patient of each image, None where patients are unknown.
+        classes: K names.
+        positive: number of the positive class in a two-class task, else None.
+        threshold: an image is called positive from here on; None: the likeliest class.
+        metrics: name to function; those about another kind of task are left out.
+        prior: Float[K], class shares of the training part, for the majority baseline; None takes
+            those of this part.
+        level: coverage of the intervals.
+    Returns:
+        images, groups, positive, metrics, metrics_at_half (None without a positive class),
+        per_class, confusion_matrix, baseline, calibration, by_group, ci.
+    Raises:
+        InputError: no image, or shapes that don't fit.
+    """
+    scored = Scored(labels, probabilities, positive, threshold, tuple(classes))
+    check(scored, classes)
+    rows = metric_rows(scored, metrics, groups, resamples, level, seed)
+    half = at_half(scored, rows, metrics, groups, resamples, level, seed)
+    return {
+        "images": len(scored),
+        "groups": None if groups is None else len(set(groups) - {None}),
+        "positive": None if positive is None else classes[positive],
+        "metrics": rows,
+        "metrics_at_half": half,
+        "per_class": per_class(scored),
+        "confusion_matrix": {
+            "labels": list(classes),
+            "counts": scored.confusion().astype(int).tolist(),
+        },
+        "baseline": baseline(scored, metrics, prior),
+        "calibration": asdict(calibration(scored)),
+        "by_group": by_group(scored, groups, metrics, resamples, level, seed),
+        "ci": {"method": method_of(groups), "resamples": resamples, "level": level},
+    }
+
+
+def check(scored: Scored, classes: Sequence[str]) -> None:
+    if not len(scored):
+        raise InputError("there is no prediction to evaluate")
+    if len(classes) != scored.outputs:
+        raise InputError(f"{scored.outputs} columns of probabilities for {len(classes)} classes")
+
+
+def metric_rows(
+    scored: Scored,
+    metrics: Metrics,
+    groups: Sequence[Any] | None = None,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Rows:
+    """`{name: {value, ci95, method, n, reason}}` of the metrics that suit the task."""
+    found = bootstrap_intervals(scored, metrics, groups, resamples, level, seed)
+    return {name: row(interval, len(scored)) for name, interval in found.items()}
+
+
+def row(interval: Interval, n: int) -> dict[str, Any]:
+    """One metric in the report."""
+    return {
+        "value": interval.value,
+        "ci95": interval.bounds,
+        "method": None if interval.bounds is None else interval.method,
+        "n": n,
+        "reason": interval.reason,
+    }
+
+
+def at_half(
+    scored: Scored,
+    rows: Rows,
+    metrics: Metrics,
+    groups: Sequence[Any] | None,
+    resamples: int,
+    level: float,
+    seed: int,
+) -> Rows | None:
+    """The same at a threshold of 0.5; what looks at no threshold is not computed again."""
+    if scored.task != "binary":
+        return None
+    moved = {n: f for n, f in metrics.items() if not getattr(f, "threshold_free", False)}
+    if scored.threshold == 0.5:
+        moved = {}
+    half = replace(scored, threshold=0.5)
+    return rows | metric_rows(half, moved, groups, resamples, level, seed)
+
+
+def per_class(scored: Scored) -> dict[str, dict[str, float | int | None]]:
+    """Each class against the rest; None where a share has no images to be of."""
+    counts = scored.confusion()
+    total = counts.sum()
+    found: dict[str, dict[str, float | int | None]] = {}
+    for number in range(scored.outputs):
+        hits = counts[number, number]
+        support, called = counts[number].sum(), counts[:, number].sum()
+        cleared = total - support - called + hits
+        found[scored.name(number)] = {
+            "precision": share(hits, called),
+            "recall": share(hits, support),
+            "specificity": share(cleared, total - support),
+            "f1": share(2 * hits, support + called),
+            "support": int(support),
+            "auroc": auroc_or_none(scored.labels == number, scored.probabilities[:, number]),
+        }
+    return found
+
+
+def share(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole > 0 else None
+
+
+def baseline(scored: Scored, metrics: Metrics, prior: Sequence[float] | None) -> dict[str, Any]:
+    """What always answering the commonest class gives on the same images.
+
+    Its probabilities are the class shares for every image: certainty would make the log loss
+    infinite for no better reason than arrogance.
+    """
+    counts = np.bincount(scored.labels, minlength=scored.outputs)
+    shares = np.asarray(counts if prior is None else prior, dtype=np.float64)
+    shares = shares / shares.sum()
+    constant = Scored(
+        scored.labels,
+        np.tile(shares, (len(scored), 1)),
+        scored.positive,
+        None,
+        scored.classes,
+    )
+    values, reasons = points(suited(metrics, constant), constant)
+    unsaid = "no interval is computed for the baseline"
+    return {
+        "class": scored.name(int(shares.argmax())),
+        "shares": {scored.name(k): float(share) for k, share in enumerate(shares)},
+        "chosen_on": "this part" if prior is None else "train",
+        "metrics": {
+            name: row(Interval(value, None, None, "", reasons.get(name, unsaid)), len(scored))
+            for name, value in values.items()
+        },
+    }
+
+
+def by_group(
+    scored: Scored,
+    groups: Sequence[Any] | None,
+    metrics: Metrics,
+    resamples: int,
+    level: float,
+    seed: int,
+) -> dict[str, Any] | None:
+    """Metrics of patients: the mean probability of a patient's images against their class.
+
+    Patients whose images show several classes have no class of their own; they and images
+    without a patient are left out and counted. The threshold is that of the images.
+    """
+    if groups is None:
+        return None
+    labels, probabilities, mixed = patients(scored, groups)
+    result: dict[str, Any] = {
+        "unit": "patient",
+        "groups": len(labels),
+        "left_out": mixed,
+        "images_without_group": sum(1 for group in groups if group is None),
+        "rule": "mean probability of the images; patients with images of several classes left out",
+        "metrics": {},
+    }
+    if len(labels):
+        pooled = replace(scored, labels=labels, probabilities=probabilities)
+        everyone = range(len(labels))
+        result["metrics"] = metric_rows(pooled, metrics, everyone, resamples, level, seed)
+    return result
+
+
+def patients(scored: Scored, groups: Sequence[Any]) -> tuple[Array, Array, int]:
+    """Labels Int[P] and mean probabilities Float[P, K] of the patients of one class, and how
+    many have several."""
+    rows_of: dict[Any, list[int]] = {}
+    for place, group in enumerate(groups):
+        if group is not None:
+            rows_of.setdefault(group, []).append(place)
+    alike = [rows for rows in rows_of.values() if len(set(scored.labels[rows].tolist())) == 1]
+    labels = np.array([scored.labels[rows[0]] for rows in alike], dtype=np.int64)
+    means = [scored.probabilities[rows].mean(axis=0) for rows in alike]
+    probabilities = np.array(means).reshape(-1, scored.outputs)
+    return labels, probabilities, len(rows_of) - len(alike)

@@ -1,0 +1,35 @@
+"""McNemar's exact test of two runs' accuracies on the same images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.special import bdtr
+
+from medimg.core.errors import InputError
+from medimg.statistics.comparison import Comparison
+
+METHOD = "exact McNemar"
+
+
+def mcnemar(first: Any, second: Any) -> Comparison:
+    """Accuracy(first) - accuracy(second), with the exact two-sided p; no interval.
+
+    The test looks at the images that only one of the two got right; without any, p is 1. Images
+    must be independent: where patients have several, use paired_bootstrap with groups.
+
+    Args:
+        first, second: Bool[N], whether each run was right on each image.
+    Raises:
+        InputError: lengths that differ, or no image.
+    Source:
+        McNemar 1947; the binomial form, without approximation.
+    """
+    one, other = np.asarray(first).astype(bool), np.asarray(second).astype(bool)
+    if one.shape != other.shape or one.ndim != 1 or not len(one):
+        raise InputError(f"answers of shapes {one.shape} and {other.shape} can't be paired")
+    only_first, only_second = int((one & ~other).sum()), int((other & ~one).sum())
+    apart = only_first + only_second
+    p = min(1.0, 2 * float(bdtr(min(only_first, only_second), apart, 0.5))) if apart else 1.0
+    return Comparison((only_first - only_second) / len(one), None, None, p, METHOD)
