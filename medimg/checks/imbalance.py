@@ -23,7 +23,7 @@ def check(context: CheckContext) -> list[Finding]:
             f"{most} has {ratio:.1f} times the images of {least} "
             f"({counts[most]:,} and {counts[least]:,}): always answering {most} is right for "
             f"{counts[most] / sum(counts.values()):.0%}",
-            1,
+            len(counts),
             tuple({"class": name, "images": n} for name, n in counts.items()),
             "Read AUROC and balanced accuracy, not accuracy; medimg train --balance class-weight",
         )

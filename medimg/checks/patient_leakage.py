@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from medimg.api import CheckContext, Finding
-from medimg.core.checking import MOST_ITEMS, grouped, item
+from typing import Any
+
+from medimg.api import SPLITS, CheckContext, Finding, Sample
+from medimg.core.checking import MOST_ITEMS, grouped
 
 
 def check(context: CheckContext) -> list[Finding]:
@@ -16,10 +18,9 @@ def check(context: CheckContext) -> list[Finding]:
     }
     if not leaky:
         return []
-    sides = sorted({"/".join(sorted({str(s.split) for s in own})) for own in leaky.values()})
+    sides = sorted({"/".join(sides_of(own)) for own in leaky.values()})
     number = f"{len(leaky)} patient{'s' * (len(leaky) != 1)}"
     verb = "has" if len(leaky) == 1 else "have"
-    rows = [item(s) for own in leaky.values() for s in own]
     return [
         Finding(
             "patient-leakage",
@@ -27,7 +28,22 @@ def check(context: CheckContext) -> list[Finding]:
             f"{number} {verb} images on two sides of the split ({', '.join(sides)}), "
             f"the first {next(iter(leaky))}",
             len(leaky),
-            tuple(rows[:MOST_ITEMS]),
+            tuple(row(p, own) for p, own in list(leaky.items())[:MOST_ITEMS]),
             "Split by patient: medimg split DATASET. If these are no patients: -o group=none",
         )
     ]
+
+
+def sides_of(samples: list[Sample]) -> list[str]:
+    """The splits they stand in, in the usual order."""
+    return [name for name in SPLITS if any(s.split == name for s in samples)]
+
+
+def row(patient: str | None, samples: list[Sample]) -> dict[str, Any]:
+    """A patient as an item: the splits, the classes, every file."""
+    return {
+        "patient": patient,
+        "splits": sides_of(samples),
+        "classes": sorted({str(s.label) for s in samples}),
+        "files": [s.path for s in samples],
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medimg.api import CheckContext, Finding, Sample
+from medimg.api import CheckContext, DatasetIndex, Finding, Sample
 
 PARTS = 3
 
@@ -32,8 +32,15 @@ def check(context: CheckContext) -> list[Finding]:
                 + ": it can't stand in training, validation and test",
                 images,
                 ({"class": name, "images": images},),
-                "Leave the class out, or merge it: -o classes="
-                + ",".join(c for c in index.classes if c != name),
+                hint(index, name),
             )
         )
     return found
+
+
+def hint(index: DatasetIndex, name: str) -> str:
+    """How to do without the class, where two others are left."""
+    others = [c for c in index.classes if c != name]
+    if len(others) < 2:
+        return "Collect more before a result can mean something."
+    return f"Leave the class out: -o classes={','.join(others)}"

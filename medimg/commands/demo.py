@@ -35,7 +35,7 @@ class Walk:
     """
 
     def __init__(
-        self, job: Job, runs: Path, runner: Callable[[str, list[str]], None] | None = None
+        self, job: Job, runs: Path, runner: Callable[[str, list[str]], int | None] | None = None
     ) -> None:
         self.job, self.runs = job, runs
         self.runner = runner or self.call
@@ -59,9 +59,7 @@ class Walk:
         self.job.say(click.style(f"$ {shown}", fg="green"))
         started, code = time.perf_counter(), 0
         try:
-            self.runner(command, line)
-        except click.exceptions.Exit as stop:
-            code = stop.exit_code
+            code = self.runner(command, line) or 0
         except Refused as error:
             code = error.exit_code
             self.job.say(f"Error: {error.message}")
@@ -77,12 +75,15 @@ class Walk:
         file = folder / name / "report.json"
         return read_report(file) if file.is_file() else {}
 
-    def call(self, command: str, line: list[str]) -> None:
+    def call(self, command: str, line: list[str]) -> int | None:
         """Runs it in this process: a backend is then started once, not ten times."""
         target = self.job.manager.resolve(self.job.manager.commands()[command])
         flags = ["--no-progress"] if self.job.no_progress else []
         flags += ["-q"] if self.job.quiet or self.job.as_json else []
-        target.main(args=[*line, *flags], prog_name=f"medimg {command}", standalone_mode=False)
+        # without standalone mode click returns the code of ctx.exit instead of raising
+        return target.main(
+            args=[*line, *flags], prog_name=f"medimg {command}", standalone_mode=False
+        )
 
 
 # -- the data --------------------------------------------------------------------------------
@@ -181,11 +182,20 @@ def say_found(job: Job, rows: list[dict[str, Any]]) -> None:
     job.say(tabulate(body, headers=["planted", "found by", "files named"]))
 
 
-def prepare_training(walk: Walk, dataset: str, common: list[str], model: str) -> str:
-    """split, balance, lr-find; the learning rate to train with."""
+def make_split(walk: Walk, dataset: str, index: DatasetIndex) -> list[str]:
+    """The options that name the split to train with: the dataset's own, or a new one."""
     walk.title("4. Split by patient, look at balance, find a learning rate")
+    if index.card is not None and index.patients is None and "test" in index.splits():
+        walk.job.say("These data come with an official test part: it stays as published.")
+        return []
     walk.run("split", dataset, "--split-ratios", RATIOS, name="split")
-    walk.run("balance", dataset, "--method", "class-weight", name="balance")
+    return ["--splits", str(walk.runs / "split" / "splits.csv")]
+
+
+def prepare_training(walk: Walk, dataset: str, common: list[str], model: str) -> str:
+    """balance and lr-find; the learning rate to train with."""
+    splits = common[common.index("--splits") :][:2] if "--splits" in common else []
+    walk.run("balance", dataset, *splits, "--method", "class-weight", name="balance")
     report = walk.run("lr-find", dataset, "--model", model, *common, name="lr-find")
     suggestion = report.get("result", {}).get("suggestion")
     # the range test reads off where loss falls fastest from scratch; a one-cycle peak above the
@@ -317,9 +327,10 @@ def command(data: str | None, folder: str, backend: str, seed: int, **common: An
     models = MODELS.get(chosen, DEFAULT_MODELS)
     setting = ["--backend", chosen, "--seed", str(seed)]
     setting += ["--image-size", str(IMAGE_SIZE_PX)] if truth is not None else []
-    rate = prepare_training(walk, clean, setting, models[0])
+    splits = make_split(walk, clean, index)
+    rate = prepare_training(walk, clean, [*setting, *splits], models[0])
     setting += ["--epochs", str(EPOCHS)]
-    train_and_compare(walk, clean, setting, rate, models)
+    train_and_compare(walk, clean, [*setting, *splits], rate, models)
     measured = lesson(walk, clean, index, setting, models[0], rate)
     opened = what_to_open(runs)
     walk.title("What to open")

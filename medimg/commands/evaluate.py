@@ -55,7 +55,7 @@ def read_test_data(
     records = job.scan(index)
     if own:
         index, note = ensure_splits(
-            index, splits or str(run.folder / "splits.csv"), None, 0, keep_together=copies(records)
+            index, splits or str(run.folder / "splits.csv"), None, 0, keep_together=copies(index, records)
         )
     elif splits:
         index, note = ensure_splits(index, splits, None, 0)
@@ -81,7 +81,7 @@ def as_external(index: DatasetIndex, split: str) -> tuple[DatasetIndex, str]:
     return index.with_samples(samples), f"the dataset has no splits: all of it is {split}"
 
 
-def looks(run: Run, fingerprint: str, split: str) -> int:
+def looks(run: Run, data: Data, split: str) -> int:
     """How often this part has been looked at by runs beside this one, this time included."""
     import json
 
@@ -89,8 +89,13 @@ def looks(run: Run, fingerprint: str, split: str) -> int:
     for file in run.folder.parent.glob("*/evaluate/*/report.json"):
         try:
             report = json.loads(file.read_text(encoding="utf-8"))
-            same = report["dataset"]["fingerprint"] == fingerprint
-            count += same and report["result"]["split"] == split
+            dataset = report["dataset"]
+            same = (dataset["fingerprint"], dataset["split_hash"], report["result"]["split"]) == (
+                data.fingerprint,
+                data.split_hash,
+                split,
+            )
+            count += same
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return count
@@ -249,7 +254,7 @@ def command(
 
     write_predictions(folder / "predictions.csv", evaluated.predictions)
     plots = evaluation_plots(evaluated.predictions, numbers, trained.card["positive"], folder)
-    look = looks(trained, data.fingerprint, split)
+    look = looks(trained, data, split)
     result = {
         "split": split,
         "unit": "image",

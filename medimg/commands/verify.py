@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +12,27 @@ import click
 
 from medimg.commands._job import COLOURS, Job
 from medimg.commands._options import dataset_options, report_options
+from medimg.commands.split import typed
 
 if TYPE_CHECKING:
-    from medimg.core.checking import Checked
-    from medimg.core.scan import ScanRecord
+    from medimg.core.checking import CheckContext, Checked
     from medimg.core.types import DatasetIndex, Finding, Sample
 
 # a file stands in evaluation for what training must not have seen: it is kept where it judges
 KEPT_FIRST = {"test": 0, "val": 1, "train": 2, None: 3}
 SHOWN_ITEMS = 3
+SHOWN_FILES = 3
+INDENT = 8
+# errors that leaving files out mends
+CLEANABLE = {
+    "unreadable",
+    "truncated",
+    "empty-file",
+    "decompression-bomb",
+    "patient-leakage",
+    "duplicates-across-splits",
+    "duplicates-across-classes",
+}
 
 
 @dataclass(frozen=True)
@@ -42,66 +54,85 @@ class Verified:
 
 
 def verify(
-    index: DatasetIndex,
-    records: Mapping[str, ScanRecord],
+    context: CheckContext,
     checks: Mapping[str, Callable[..., list[Finding]]],
     seconds: float = 0.0,
+    wanted: Callable[[str], bool] = lambda name: True,
 ) -> Verified:
     """Runs the checks over a scanned dataset.
 
     Args:
         seconds: what the scan took.
+        wanted: whether a check that the layout's reader makes was asked for, by its name.
     """
-    from medimg.core.checking import RANK, CheckContext, run_checks
+    from medimg.core.checking import RANK, run_checks
 
-    outcomes = run_checks(checks, CheckContext(index, records))
+    outcomes = run_checks(checks, context, lambda name: not wanted(name))
     findings = [f for outcome in outcomes.values() for f in outcome.findings]
     findings.sort(key=lambda f: (RANK[f.severity], f.check))
-    rate = len(records) / seconds if seconds > 0 else None
-    return Verified(outcomes, tuple(findings), len(records), rate)
+    rate = len(context.scan) / seconds if seconds > 0 else None
+    return Verified(outcomes, tuple(findings), len(context.scan), rate)
 
 
-def chosen_checks(
-    known: Mapping[str, Any], only: tuple[str, ...], skip: tuple[str, ...]
-) -> dict[str, Any]:
-    """The checks to run.
+def choice(
+    known: Iterable[str], only: tuple[str, ...], skip: tuple[str, ...]
+) -> Callable[[str], bool]:
+    """Whether a check is to be run, by its name.
 
     Raises:
         UsageError: a name that no check has.
     """
     from medimg.core.errors import UsageError, near_misses
 
+    names = sorted(known)
     for name in (*only, *skip):
-        if name not in known:
-            raise UsageError(f"no check is called {name!r}", near_misses(name, list(known)))
-    return {n: i for n, i in known.items() if (not only or n in only) and n not in skip}
+        if name not in names:
+            raise UsageError(f"no check is called {name!r}", near_misses(name, names))
+    return lambda name: (not only or name in only) and name not in skip
 
 
 # -- a clean index ---------------------------------------------------------------------------
 
 
-def clean(index: DatasetIndex, records: Mapping[str, ScanRecord]) -> tuple[list[Sample], list[str]]:
+def clean(context: CheckContext) -> tuple[list[Sample], list[str]]:
     """(samples without those in error, what was left out in words).
 
     Unreadable files go. Of copies in two classes all go, since one label is wrong. Of copies and
-    of patients on two sides of the split the training side goes: evaluation stays as published.
+    of patients on two sides of the split only those of one side stay, test before val before
+    train: evaluation stays as published.
     """
     from medimg.core.checking import grouped
 
-    kept = [s for s in index.samples if not records[s.path].error]
-    words = [left_out(len(index) - len(kept), "unreadable")]
-
-    same = grouped(kept, lambda s: records[s.path].pixel_hash)
-    ambiguous = {h for h, own in same.items() if len({s.label for s in own}) > 1}
+    picture = pictures(context)
+    kept = context.readable()
+    words = [left_out(len(context.index) - len(kept), "unreadable")]
+    same = grouped(kept, lambda s: picture[s.path])
+    ambiguous = {p for p, own in same.items() if len({s.label for s in own}) > 1}
     before = len(kept)
-    kept = [s for s in kept if records[s.path].pixel_hash not in ambiguous]
+    kept = [s for s in kept if picture[s.path] not in ambiguous]
     words.append(left_out(before - len(kept), "in two classes"))
-
-    kept, dropped = keep_one_side(kept, lambda s: records[s.path].pixel_hash)
-    words.append(left_out(dropped, "copies of evaluation images in training"))
+    kept, dropped = keep_one_side(kept, lambda s: picture[s.path])
+    words.append(left_out(dropped, "copies of images that stand in evaluation"))
     kept, dropped = keep_one_side(kept, lambda s: s.group)
     words.append(left_out(dropped, "of patients who are in evaluation too"))
     return kept, [w for w in words if w]
+
+
+def pictures(context: CheckContext) -> dict[str, str]:
+    """Path to the picture that it shows: the same for pixel-identical and confirmed near copies."""
+    own = {s.path: context.record(s).pixel_hash for s in context.readable()}
+    stands_for: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while name in stands_for:
+            name = stands_for[name]
+        return name
+
+    for pair in context.near_copies:
+        one, other = root(own[pair.first.path]), root(own[pair.second.path])
+        if pair.confirmed and one != other:
+            stands_for[other] = one
+    return {path: root(name) for path, name in own.items()}
 
 
 def left_out(count: int, why: str) -> str:
@@ -126,7 +157,8 @@ def keep_one_side(
 
 def say(job: Job, index: DatasetIndex, verified: Verified) -> None:
     """Findings, worst first, then a line for what is fine."""
-    job.say(f"{index.name}: {len(index):,} images, {len(index.classes)} classes, "
+    classes = f"{len(index.classes)} class{'es' * (len(index.classes) != 1)}"
+    job.say(f"{index.name}: {counted(len(index), 'image')}, {classes}, "
             f"layout {index.layout} ({index.reason})")
     if index.recognised_by:
         job.say(f"Known as {index.card}: {index.recognised_by}")
@@ -137,41 +169,98 @@ def say(job: Job, index: DatasetIndex, verified: Verified) -> None:
                 "(-o group_regex=… or -o group=COLUMN names them)")
     job.say("")
     for finding in verified.findings:
-        label = click.style(f"{finding.severity:<8}", fg=COLOURS[finding.severity])
-        job.say(f"{label}{finding.check}: {finding.message}")
-        for row in finding.items[:SHOWN_ITEMS] if finding.severity != "info" else ():
-            job.say(f"          {in_words(row)}")
-        more = finding.count - SHOWN_ITEMS
-        if finding.severity != "info" and len(finding.items) > SHOWN_ITEMS and more > 0:
-            job.say(f"          … and {more:,} more in the report")
-        if finding.hint:
-            job.say(f"          → {finding.hint}")
+        say_finding(job, finding)
     fine = [n for n, c in verified.checks.items() if not c.findings and c.status == "ok"]
-    skipped = {n: c.reason for n, c in verified.checks.items() if c.status == "skipped"}
     if fine:
-        job.say(f"ok      {', '.join(fine)}")
-    for name, reason in skipped.items():
-        job.say(f"skipped {name}: {reason}")
+        job.say(wrapped("ok", ", ".join(fine)))
+    aside: dict[str, list[str]] = {}
+    for name, outcome in verified.checks.items():
+        if outcome.status == "skipped":
+            aside.setdefault(outcome.reason or "", []).append(name)
+    for reason, names in aside.items():
+        job.say(wrapped("skipped", f"{', '.join(names)}: {reason}"))
     job.say("")
     rate = verified.images_per_second
-    job.say(f"{verified.errors} errors, {verified.warnings} warnings in {verified.files:,} images"
-            + (f" ({rate:,.0f} images/s)" if rate else ""))
+    job.say(f"{counted(verified.errors, 'error')}, {counted(verified.warnings, 'warning')} in "
+            f"{counted(verified.files, 'image')}" + (f" ({rate:,.0f} images/s)" if rate else ""))
+
+
+def say_finding(job: Job, finding: Finding) -> None:
+    """What is wrong, the first few items, the next step."""
+    label = click.style(f"{finding.severity:<{INDENT}}", fg=COLOURS[finding.severity])
+    job.say(f"{label}{finding.check}: {finding.message}")
+    shown = finding.items[:SHOWN_ITEMS] if finding.severity != "info" else ()
+    for row in shown:
+        job.say(" " * INDENT + "  " + in_words(row))
+    if shown and finding.count > len(shown):
+        job.say(" " * INDENT + f"  … and {finding.count - len(shown):,} more in the report")
+    if finding.hint:
+        job.say(" " * INDENT + f"→ {finding.hint}")
+
+
+def wrapped(label: str, text: str) -> str:
+    """A label and a text over several lines, indented like the findings."""
+    import textwrap
+
+    return textwrap.fill(text, 96, initial_indent=f"{label:<{INDENT}}",
+                         subsequent_indent=" " * INDENT, break_on_hyphens=False)
+
+
+def counted(count: int, word: str) -> str:
+    return f"{count:,} {word}{'s' * (count != 1)}"
 
 
 def in_words(row: Mapping[str, Any]) -> str:
+    """An item on one line: files first, then what is said of them."""
     parts = []
     for key, value in row.items():
-        text = " = ".join(value) if key == "files" else value
-        text = ", ".join(map(str, text)) if isinstance(text, (list, tuple)) else text
-        parts.append(str(text) if key in ("file", "files") else f"{key} {text}")
+        if key == "files":
+            # one side's file and another's say more than two of the same folder
+            shown = list(value) if len(value) <= SHOWN_FILES else [value[0], value[-1]]
+            more = len(value) - len(shown)
+            parts.append(" = ".join(map(str, shown)) + (f" (and {more} more)" if more else ""))
+        elif key == "file":
+            parts.append(str(value))
+        elif isinstance(value, (list, tuple)):
+            parts += [f"{key} {', '.join(map(str, value))}"] if value else []
+        else:
+            parts.append(f"{key} {value}")
     return "  ".join(parts)
 
 
-def list_checks(known: Mapping[str, Any]) -> None:
+def next_step(dataset: str, verified: Verified) -> str:
+    """The command to go on with."""
+    errors = {f.check for f in verified.findings if f.severity == "error"}
+    if errors & CLEANABLE:
+        return f"Next: medimg verify {dataset} --write-clean clean.csv"
+    if errors:
+        return "Next: see to the errors above; no file can be left out that would mend them."
+    return f"Next: medimg train {dataset}"
+
+
+def list_checks(known: Mapping[str, str]) -> None:
+    """Names and summaries."""
     from tabulate import tabulate
 
-    click.echo(tabulate([[n, i.summary] for n, i in sorted(known.items())],
-                        headers=["check", "what it looks for"]))
+    click.echo(tabulate(sorted(known.items()), headers=["check", "what it looks for"]))
+
+
+def result_of(verified: Verified, clean_file: str | None) -> dict[str, Any]:
+    """The report's `result`."""
+    return {
+        "checks": {
+            name: {
+                "status": c.status,
+                "count": c.count,
+                "seconds": round(c.seconds, 4),
+                "reason": c.reason,
+            }
+            for name, c in verified.checks.items()
+        },
+        "files": verified.files,
+        "images_per_second": verified.images_per_second,
+        "clean": clean_file,
+    }
 
 
 @click.command("verify", epilog="Example: medimg verify ./chest_xray --write-clean clean.csv")
@@ -209,48 +298,36 @@ def command(
 
     Your files are never moved or changed.
     """
+    from medimg.core.checking import READER_CHECKS, CheckContext
     from medimg.core.errors import UsageError
-    from medimg.core.index import fingerprint, write_index_csv
+    from medimg.core.index import fingerprint
     from medimg.core.split import split_hash
 
     job = Job("verify", **common)
-    known = job.manager.checks()
+    offered = job.manager.checks()
+    known = {name: info.summary for name, info in offered.items()} | READER_CHECKS
     if listing:
         list_checks(known)
         return
     if dataset is None:
         raise UsageError("no DATASET was given", "For example: medimg verify ./chest_xray")
-    checks = job.manager.functions(chosen_checks(known, only, skip))
+    wanted = choice(known, only, skip)
+    checks = job.manager.functions({n: info for n, info in offered.items() if wanted(n)})
     index = job.open(dataset, layout, options, positive)
     started = time.perf_counter()
     records = job.scan(index)
-    verified = verify(index, records, checks, time.perf_counter() - started)
+    context = CheckContext(index, records)
+    verified = verify(context, checks, time.perf_counter() - started, wanted)
     say(job, index, verified)
+    for name, outcome in verified.checks.items():
+        if outcome.failed:
+            job.note(f"the check {name} failed: {outcome.reason}", severity="warning")
     if write_clean:
-        kept, words = clean(index, records)
-        write_index_csv(index.with_samples(kept), Path(write_clean))
-        job.say(f"{write_clean}: {len(kept):,} of {len(index):,} images; left out: "
-                + ("; ".join(words) or "none"))
-        job.say(f"Next: medimg train {write_clean}")
-    elif verified.errors:
-        job.say(f"Next: medimg verify {dataset} --write-clean clean.csv")
+        write_clean_index(job, context, write_clean)
     else:
-        job.say(f"Next: medimg train {dataset}")
+        job.say(next_step(typed(dataset, layout, options), verified))
     job.finish(
-        {
-            "checks": {
-                name: {
-                    "status": c.status,
-                    "count": c.count,
-                    "seconds": round(c.seconds, 4),
-                    "reason": c.reason,
-                }
-                for name, c in verified.checks.items()
-            },
-            "files": verified.files,
-            "images_per_second": verified.images_per_second,
-            "clean": write_clean,
-        },
+        result_of(verified, write_clean),
         index=index,
         fingerprint=fingerprint(index, {p: r.sha256 for p, r in records.items()}),
         split_hash=split_hash(index.samples) if index.splits() else None,
@@ -259,3 +336,27 @@ def command(
     failing = {"error": verified.errors, "warning": verified.errors + verified.warnings}
     if failing.get(fail_on):
         raise click.exceptions.Exit(1)
+
+
+def write_clean_index(job: Job, context: CheckContext, file: str) -> None:
+    """Writes the CSV file and says what it leaves out.
+
+    Raises:
+        InputError: nothing is left, or the file can't be written.
+    """
+    from medimg.core.errors import InputError
+    from medimg.core.index import write_index_csv
+
+    kept, words = clean(context)
+    if not kept:
+        raise InputError(
+            f"no image of {context.index.name} is without an error: {file} is not written",
+            "medimg verify DATASET, without --write-clean, says what is wrong.",
+        )
+    write_index_csv(context.index.with_samples(kept), Path(file))
+    job.say(f"{file}: {len(kept):,} of {counted(len(context.index), 'image')}; left out: "
+            + ("; ".join(words) or "none"))
+    lost = set(context.index.class_counts()) - {s.label for s in kept}
+    if lost:
+        job.note(f"no image of {', '.join(sorted(lost))} is left", severity="warning")
+    job.say(f"Next: medimg train {file}")

@@ -108,3 +108,25 @@ def standardised(source: Source, path: str) -> np.ndarray:
     # a recompressed picture differs in its finest detail
     smooth = cv2.GaussianBlur(grey.astype(np.float32), (3, 3), 0)
     return (smooth - smooth.mean()) / max(float(smooth.std()), 1e-6)
+
+
+def picture_keys(
+    samples: Sequence[Sample], records: Mapping[str, ScanRecord], source: Source
+) -> dict[str, str]:
+    """Path to a key that all copies of one picture share, confirmed near copies included.
+
+    Images that can't be decoded have no key.
+    """
+    readable = [s for s in samples if not records[s.path].error]
+    parent: dict[str, str] = {}
+
+    def root(key: str) -> str:
+        while parent.get(key, key) != key:
+            key = parent[key]
+        return key
+
+    for pair in find_near_copies(readable, records, source):
+        if pair.confirmed:
+            first, second = (root(records[s.path].pixel_hash) for s in (pair.first, pair.second))
+            parent[max(first, second)] = min(first, second)
+    return {s.path: root(records[s.path].pixel_hash) for s in readable}

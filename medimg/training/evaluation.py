@@ -168,4 +168,13 @@ def evaluation(
         seed=seed,
         resamples=resamples,
         metrics=metrics,
+        prior=training_prior(run),
     )
+
+
+def training_prior(run: Run) -> list[float] | None:
+    """The class shares of the training part: what the majority baseline knows."""
+    counts = (run.report.get("dataset") or {}).get("splits", {}).get("train")
+    if not counts or not sum(counts.values()):
+        return None
+    return [counts.get(c, 0) / sum(counts.values()) for c in run.card["classes"]]

@@ -15,6 +15,7 @@ from medimg.core.augment import Augmentation
 from medimg.core.cache import Pixels, PixelSpec, load_pixels
 from medimg.core.errors import InputError, Refused, UsageError, near_misses
 from medimg.core.loader import Loader
+from medimg.core.near_copies import picture_keys
 from medimg.core.types import (
     DatasetIndex,
     Finding,
@@ -115,16 +116,17 @@ def split_and_scan(
     from medimg.core.split import ensure_splits, split_hash
 
     records = scan(index)
-    index, note = ensure_splits(index, splits, split_ratios, seed, keep_together=copies(records))
+    index, note = ensure_splits(index, splits, split_ratios, seed, keep_together=copies(index, records))
     digests = {path: record.sha256 for path, record in records.items()}
     return Data(index, records, fingerprint(index, digests), split_hash(index.samples), note)
 
 
-def copies(records: Mapping[str, Any]) -> dict[str, str]:
-    """Path to pixel hash, for pictures that stand in the dataset more than once: a split that
-    medimg makes keeps them on one side."""
-    times = Counter(r.pixel_hash for r in records.values() if r.pixel_hash)
-    return {path: r.pixel_hash for path, r in records.items() if times[r.pixel_hash] > 1}
+def copies(index: DatasetIndex, records: Mapping[str, Any]) -> dict[str, str]:
+    """Path to a key, for pictures that stand in the dataset more than once: a split that medimg
+    makes keeps them on one side."""
+    keys = picture_keys(index.samples, records, index.source)
+    times = Counter(keys.values())
+    return {path: key for path, key in keys.items() if times[key] > 1}
 
 
 def refuse_bad_data(data: Data, manager: PluginManager, allow: Sequence[str]) -> list[Finding]:

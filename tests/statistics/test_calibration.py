@@ -1,0 +1,90 @@
+"""Calibration against statsmodels' logistic regression."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from scipy.special import expit, logit
+
+from medimg.core.scored import Scored
+from medimg.metrics.ece import ece
+from medimg.statistics.calibration import CLIP, calibration
+
+
+def drawn(seed: int, slope: float, intercept: float, n: int = 400) -> Scored:
+    """Outcomes whose true log odds are intercept + slope * given log odds."""
+    rng = np.random.default_rng(seed)
+    given = rng.normal(scale=2, size=n)
+    labels = (rng.random(n) < expit(intercept + slope * given)).astype(int)
+    p = expit(given)
+    return Scored(labels, np.c_[1 - p, p], 1, 0.5)
+
+
+def by_statsmodels(scored: Scored) -> tuple[float, float]:
+    y = (scored.labels == scored.positive).astype(float)
+    x = logit(np.clip(scored.probabilities[:, scored.positive], CLIP, 1 - CLIP))
+    slope = sm.Logit(y, sm.add_constant(x)).fit(disp=0, maxiter=200).params[1]
+    binomial = sm.families.Binomial()
+    intercept = sm.GLM(y, np.ones((len(y), 1)), family=binomial, offset=x).fit().params[0]
+    return slope, intercept
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept"), [(1, 0), (0.4, 0), (3, 0), (1, 2), (1, -3), (0, 0), (-1, 1)]
+)
+def test_slope_and_intercept_agree_with_statsmodels(slope, intercept):
+    for seed in range(3):
+        scored = drawn(seed, slope, intercept)
+        found = calibration(scored)
+        assert (found.slope, found.intercept) == pytest.approx(by_statsmodels(scored), abs=1e-6)
+
+
+def test_the_class_that_is_positive_is_the_one_judged():
+    scored = drawn(0, 0.5, 1)
+    turned = Scored(scored.labels, scored.probabilities, 0, 0.5)
+    assert calibration(turned).slope == pytest.approx(calibration(scored).slope)
+    assert calibration(turned).intercept == pytest.approx(-calibration(scored).intercept)
+
+
+def test_saturated_probabilities_give_finite_numbers():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 300)
+    p = np.where(rng.random(300) < 0.85, labels, 1 - labels).astype(float)
+    scored = Scored(labels, np.c_[1 - p, p], 1, 0.5)
+    found = calibration(scored)
+    assert (found.slope, found.intercept) == pytest.approx(by_statsmodels(scored), abs=1e-5)
+
+
+def test_what_has_no_slope_says_why():
+    p = np.array([0.1, 0.2, 0.7, 0.9])
+    apart = calibration(Scored([0, 0, 1, 1], np.c_[1 - p, p], 1, 0.5))
+    assert apart.slope is None and "separates" in apart.reason
+    assert apart.intercept is not None
+    touching = np.array([0.1, 0.5, 0.5, 0.9])
+    assert calibration(Scored([0, 0, 1, 1], np.c_[1 - touching, touching], 1, 0.5)).slope is None
+    flat = calibration(Scored([0, 1], [[0.7, 0.3]] * 2, 1, 0.5))
+    assert flat.slope is None and "same probability" in flat.reason
+    assert flat.intercept == pytest.approx(-logit(0.3))
+    one = calibration(Scored([1, 1], [[0.7, 0.3]] * 2, 1, 0.5))
+    assert (one.slope, one.intercept) == (None, None) and "positive and negative" in one.reason
+    several = calibration(Scored([0, 1, 2], np.eye(3)))
+    assert several.slope is None and "two classes" in several.reason
+
+
+def test_bins_hold_every_image_once_and_give_the_error():
+    scored = drawn(1, 0.5, 0)
+    found = calibration(scored)
+    assert sum(row["count"] for row in found.bins) == len(scored)
+    p = scored.probabilities[:, 1]
+    for row in found.bins:
+        inside = (p > row["low"]) & (p <= row["high"])
+        assert row["count"] == inside.sum()
+        if inside.any():
+            assert row["confidence"] == pytest.approx(p[inside].mean())
+            assert row["observed"] == pytest.approx(scored.labels[inside].mean())
+        else:
+            assert row["confidence"] is None and row["observed"] is None
+    assert found.ece == pytest.approx(ece(scored))
+    edges = calibration(Scored([0, 1], [[1.0, 0.0], [0.0, 1.0]], 1, 0.5))
+    assert (edges.bins[0]["count"], edges.bins[-1]["count"], edges.ece) == (1, 1, 0)

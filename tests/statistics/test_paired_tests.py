@@ -1,0 +1,139 @@
+"""DeLong, McNemar, Holm and Wilson against brute force, scipy and statsmodels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from sklearn.metrics import roc_auc_score
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+from medimg.core.errors import InputError
+from medimg.core.scored import UndefinedMetric
+from medimg.statistics.delong import delong, paired_delong
+from medimg.statistics.holm import holm
+from medimg.statistics.mcnemar import mcnemar
+from medimg.statistics.ranking import auroc_or_none
+from medimg.statistics.wilson import wilson
+
+
+def two_scores(seed: int, n: int = 60, decimals: int = 3) -> tuple:
+    rng = np.random.default_rng(seed)
+    labels = np.r_[True, True, False, False, rng.random(n - 4) < 0.4]
+    shared = rng.normal(size=n)
+    first = (shared + rng.normal(size=n) + labels).round(decimals)
+    second = (shared + rng.normal(size=n) + 0.5 * labels).round(decimals)
+    return labels, first, second
+
+
+def brute_force(labels, scores) -> tuple[np.ndarray, np.ndarray]:
+    """AUROCs and covariance straight from DeLong's definition, pair by pair."""
+    v10, v01 = [], []
+    for row in scores:
+        pairs = np.array(
+            [
+                [(x > y) + 0.5 * (x == y) for y in row[~labels]]
+                for x in row[labels]
+            ]
+        )
+        v10.append(pairs.mean(axis=1))
+        v01.append(pairs.mean(axis=0))
+    v10, v01 = np.array(v10), np.array(v01)
+    size = len(scores)
+    covariance = np.empty((size, size))
+    for a in range(size):
+        for b in range(size):
+            covariance[a, b] = sum(
+                ((v[a] - v[a].mean()) * (v[b] - v[b].mean())).sum() / (len(v[a]) - 1) / len(v[a])
+                for v in (v10, v01)
+            )
+    return v10.mean(axis=1), covariance
+
+
+@pytest.mark.parametrize("decimals", [6, 0])
+def test_delong_is_its_definition(decimals):
+    for seed in range(5):
+        labels, first, second = two_scores(seed, decimals=decimals)
+        found = delong(labels, first, second)
+        areas, covariance = brute_force(labels, np.array([first, second]))
+        assert found.values == pytest.approx(areas, abs=1e-12)
+        assert found.covariance == pytest.approx(covariance, abs=1e-12)
+        assert found.values[0] == pytest.approx(roc_auc_score(labels, first))
+        assert auroc_or_none(labels, first) == pytest.approx(areas[0], abs=1e-12)
+
+
+def test_delong_keeps_its_level():
+    below = sum(
+        paired_delong(labels, first, rng.permuted(np.stack([second, first]), axis=0)[0]).p < 0.05
+        for seed in range(200)
+        for rng in [np.random.default_rng(seed)]
+        for labels in [np.repeat([True, False], 40)]
+        for first, second in [rng.normal(size=(2, 80)) + labels]
+    )
+    assert 1 <= below <= 23  # 10 expected
+
+
+def test_delong_difference_and_interval():
+    labels, first, second = two_scores(1, 400)
+    found = paired_delong(labels, first, second)
+    areas, covariance = brute_force(labels, np.array([first, second]))
+    error = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    assert found.difference == pytest.approx(areas[0] - areas[1])
+    assert found.ci95 == pytest.approx(
+        (found.difference - 1.959964 * error, found.difference + 1.959964 * error), abs=1e-6
+    )
+    assert paired_delong(labels, second, first).p == pytest.approx(found.p)
+
+
+def test_delong_without_variance_or_images():
+    labels, first, _ = two_scores(2)
+    same = paired_delong(labels, first, 2 * first + 1)
+    assert (same.difference, same.p, same.ci95) == (0.0, 1.0, None)
+    assert same.reason == "the two rank the images alike"
+    one = np.array([True, False, False])
+    assert "1 positive" in paired_delong(one, np.arange(3.0), np.arange(3.0)).reason
+    with pytest.raises(UndefinedMetric):
+        delong(one, np.arange(3.0))
+    with pytest.raises(InputError):
+        delong(one, np.arange(4.0))
+    assert auroc_or_none([1, 1], [0.1, 0.2]) is None
+
+
+def test_mcnemar_is_the_binomial_test():
+    for only_first, only_second in [(0, 1), (3, 9), (10, 10), (25, 4), (300, 350)]:
+        first = np.r_[np.ones(20), np.ones(only_first), np.zeros(only_second), np.zeros(5)]
+        second = np.r_[np.ones(20), np.zeros(only_first), np.ones(only_second), np.zeros(5)]
+        found = mcnemar(first, second)
+        exact = binomtest(only_first, only_first + only_second, 0.5).pvalue
+        assert found.p == pytest.approx(exact, rel=1e-9)
+        assert found.difference == pytest.approx(first.mean() - second.mean())
+
+
+def test_mcnemar_without_disagreement_or_images():
+    assert mcnemar([True, False], [True, False]).p == 1.0
+    with pytest.raises(InputError):
+        mcnemar([], [])
+    with pytest.raises(InputError):
+        mcnemar([True], [True, False])
+
+
+def test_holm_agrees_with_statsmodels():
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 5, 30):
+        p_values = (rng.random(size) ** 3).round(2).tolist()
+        assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
+    assert holm([]) == []
+    with pytest.raises(InputError):
+        holm([0.5, 1.2])
+
+
+def test_wilson_agrees_with_statsmodels():
+    for successes, n in [(0, 1), (1, 1), (0, 40), (40, 40), (7, 31), (990, 1000)]:
+        for level in (0.9, 0.95):
+            wanted = proportion_confint(successes, n, 1 - level, method="wilson")
+            assert wilson(successes, n, level) == pytest.approx(wanted, abs=1e-9)
+    with pytest.raises(UndefinedMetric):
+        wilson(0, 0)
+    with pytest.raises(InputError):
+        wilson(3, 2)
