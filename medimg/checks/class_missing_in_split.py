@@ -8,6 +8,8 @@ from medimg.api import CheckContext, Finding
 def check(context: CheckContext) -> list[Finding]:
     """An error in train and test (it can't be learnt, or told), a warning in val."""
     index = context.index
+    if not index.splits():
+        context.not_applicable("there is no split")
     present = {name for name, n in index.class_counts().items() if n}
     found = []
     for split, counts in index.split_counts().items():

@@ -11,7 +11,7 @@ def check(context: CheckContext) -> list[Finding]:
     return unreadable_by_kind(
         context,
         "decompression-bomb",
-        "error",
-        "are too large to unpack",
+        ("is", "are"),
+        "too large to unpack",
         "Cut whole slides into tiles first; leave the rest out with --write-clean.",
     )

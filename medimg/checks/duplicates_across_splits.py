@@ -8,6 +8,8 @@ from medimg.core.checking import copies_across
 
 def check(context: CheckContext) -> list[Finding]:
     """An error: byte-identical files, pixel-identical ones, and confirmed near copies."""
+    if not context.index.splits():
+        context.not_applicable("there is no split")
     return copies_across(
         context,
         "duplicates-across-splits",

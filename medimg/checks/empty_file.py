@@ -11,7 +11,7 @@ def check(context: CheckContext) -> list[Finding]:
     return unreadable_by_kind(
         context,
         "empty-file",
-        "error",
-        "are empty",
+        ("is", "are"),
+        "empty",
         "Fetch them again, or leave them out: medimg verify DATASET --write-clean clean.csv",
     )

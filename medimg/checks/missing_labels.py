@@ -15,7 +15,8 @@ def check(context: CheckContext) -> list[Finding]:
         Finding(
             "missing-labels",
             "warning",
-            f"{len(unlabelled)} images have no label, the first {unlabelled[0].path}",
+            ("1 image has" if len(unlabelled) == 1 else f"{len(unlabelled):,} images have")
+            + f" no label: {unlabelled[0].path}",
             len(unlabelled),
             items(unlabelled),
             "They are left out. Label them in the CSV to use them.",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from medimg.api import CheckContext, Finding
-from medimg.core.checking import near_items
+from medimg.core.checking import apart, near_items
+from medimg.core.near_copies import NearCopy
 
 
 def check(context: CheckContext) -> list[Finding]:
@@ -11,23 +12,38 @@ def check(context: CheckContext) -> list[Finding]:
 
     Confirmed ones on two sides stand under `duplicates-across-splits` and `-classes`.
     """
-    pairs = [
-        pair
-        for pair in context.near_copies
-        if not pair.confirmed
-        or (pair.first.label, pair.first.split) == (pair.second.label, pair.second.split)
-    ]
+    pairs = [pair for pair in context.near_copies if not told_elsewhere(context, pair)]
+    found = []
+    if context.near_search.not_searched:
+        found.append(
+            Finding(
+                "near-duplicates",
+                "info",
+                context.near_search.not_searched,
+                hint="Copies that are identical in every pixel are found all the same.",
+            )
+        )
     if not pairs:
-        return []
+        return found
     confirmed = sum(pair.confirmed for pair in pairs)
-    return [
+    subject = "1 pair of pictures looks" if len(pairs) == 1 else f"{len(pairs)} pairs look"
+    found.append(
         Finding(
             "near-duplicates",
             "warning",
-            f"{len(pairs)} pair{'s' * (len(pairs) != 1)} of pictures look alike: {confirmed} "
-            f"nearly identical, {len(pairs) - confirmed} similar (correlation 0.99 and more)",
+            f"{subject} alike: {confirmed} nearly identical, {len(pairs) - confirmed} similar "
+            "(correlation 0.99 and more)",
             len(pairs),
-            near_items(pairs),
+            near_items(pairs, context),
             "Look at them: the same scan twice, or neighbours of one series?",
         )
-    ]
+    )
+    return found
+
+
+def told_elsewhere(context: CheckContext, pair: NearCopy) -> bool:
+    """Whether one of the checks of copies on two sides names the pair."""
+    samples = context.pictures_of(pair)
+    return pair.confirmed and (
+        apart(samples, lambda s: s.split) or apart(samples, lambda s: s.label)
+    )

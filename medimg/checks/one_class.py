@@ -31,7 +31,7 @@ def deeper(index: DatasetIndex) -> str:
     by_depth: dict[int, set[str]] = {}
     for sample in index.samples:
         folders = sample.path.split("/")[:-1]
-        after = folders.index(index.classes[0]) + 1 if index.classes[0] in folders else 0
+        after = folders.index(sample.label) + 1 if sample.label in folders else 0
         for depth, name in enumerate(folders[after:]):
             by_depth.setdefault(depth, set()).add(name)
     for depth, names in sorted(by_depth.items()):

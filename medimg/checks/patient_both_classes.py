@@ -8,6 +8,8 @@ from medimg.core.checking import grouped
 
 def check(context: CheckContext) -> list[Finding]:
     """Information: natural where a label belongs to a patch, an eye or a date."""
+    if not context.index.groups():
+        context.not_applicable("patients are unknown")
     known = [s for s in context.index.samples if s.group is not None]
     groups = grouped(known, lambda s: s.group)
     mixed = {g: own for g, own in groups.items() if len({s.label for s in own}) > 1}

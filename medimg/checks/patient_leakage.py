@@ -10,6 +10,10 @@ from medimg.core.checking import MOST_ITEMS, grouped
 
 def check(context: CheckContext) -> list[Finding]:
     """An error: the network is tested on patients that it was trained on."""
+    if not context.index.groups():
+        context.not_applicable("patients are unknown")
+    if not context.index.splits():
+        context.not_applicable("there is no split")
     known = [s for s in context.index.samples if s.group is not None and s.split is not None]
     leaky = {
         patient: own

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from medimg.api import CheckContext, Finding, Sample
+from medimg.core.checking import grouped
 from medimg.core.scan import FEATURE_NAMES
 
 FOLDS = 5
@@ -24,10 +25,12 @@ def check(context: CheckContext) -> list[Finding]:
     """
     samples = usable(context)
     if samples is None:
-        return []
+        context.not_applicable(
+            f"it takes two classes of {FEWEST_A_CLASS} images and {FOLDS} patients"
+        )
     features = feature_table(context, samples)
     labels = np.unique([str(s.label) for s in samples], return_inverse=True)[1]
-    groups = np.array([s.group or context.record(s).pixel_hash for s in samples])
+    groups = np.array([unit(context, s) for s in samples])
     area, low = cross_validated(features, labels, groups)
     if low < WORRYING_AUROC:
         return []
@@ -48,11 +51,18 @@ def check(context: CheckContext) -> list[Finding]:
 
 def usable(context: CheckContext) -> list[Sample] | None:
     """Readable samples of the classes that have enough; None where two don't."""
-    samples = context.readable()
-    counts = context.index.class_counts(samples)
-    enough = {name for name, n in counts.items() if n >= FEWEST_A_CLASS}
-    kept = [s for s in samples if s.label in enough]
-    return kept if len(enough) > 1 else None
+    classes = grouped(context.readable(), lambda s: s.label)
+    enough = [
+        own
+        for own in classes.values()
+        if len(own) >= FEWEST_A_CLASS and len({unit(context, s) for s in own}) >= FOLDS
+    ]
+    return [s for own in enough for s in own] if len(enough) > 1 else None
+
+
+def unit(context: CheckContext, sample: Sample) -> str:
+    """What must stay in one fold: the patient, or a picture and its copies."""
+    return sample.group if sample.group is not None else context.pixels(sample)
 
 
 def feature_table(context: CheckContext, samples: list[Sample]) -> np.ndarray:
@@ -111,8 +121,7 @@ def mean_auroc(
     classes = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
     return float(
         np.mean(
-            [roc_auc_score(labels == k, probabilities[:, k], sample_weight=weight)
-             for k in classes]
+            [roc_auc_score(labels == k, probabilities[:, k], sample_weight=weight) for k in classes]
         )
     )
 

@@ -11,7 +11,7 @@ def check(context: CheckContext) -> list[Finding]:
     """A warning below 30 images a class: the best epoch is then chosen by chance."""
     counts = context.index.split_counts().get("val")
     if not counts:
-        return []
+        context.not_applicable("there is no validation part")
     small = {name: n for name, n in counts.items() if 0 < n < FEWEST_A_CLASS}
     if not small:
         return []

@@ -11,7 +11,7 @@ def check(context: CheckContext) -> list[Finding]:
     return unreadable_by_kind(
         context,
         "unreadable",
-        "error",
-        "can't be decoded",
+        ("can't", "can't"),
+        "be decoded",
         "Fetch them again, or leave them out: medimg verify DATASET --write-clean clean.csv",
     )

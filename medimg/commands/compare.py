@@ -81,12 +81,16 @@ def table(rows: list[dict[str, Any]], metrics: list[str], style: str) -> str:
     body = [
         [row["name"], row["model"], row["backend"]]
         + [cell(row["metrics"].get(metric)) for metric in metrics]
-        + [row["settings"][name] for name in settings if name not in ("model", "backend")]
+        + [plain(row["settings"][name]) for name in settings if name not in ("model", "backend")]
         for row in rows
     ]
     if style == "csv":
         return as_csv(headers, body)
     return tabulate(body, headers=headers, tablefmt=FORMATS[style], disable_numparse=True)
+
+
+def plain(setting: Any) -> str:
+    return "–" if setting is None else str(setting)
 
 
 def cell(metric: dict[str, Any] | None) -> str:

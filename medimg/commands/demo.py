@@ -182,13 +182,18 @@ def say_found(job: Job, rows: list[dict[str, Any]]) -> None:
     job.say(tabulate(body, headers=["planted", "found by", "files named"]))
 
 
-def make_split(walk: Walk, dataset: str, index: DatasetIndex) -> list[str]:
-    """The options that name the split to train with: the dataset's own, or a new one."""
+def make_split(walk: Walk, dataset: str, official: bool) -> list[str]:
+    """Makes a split; the options that name the one to train with.
+
+    Args:
+        official: the dataset comes with a test part, which stays as published.
+    """
     walk.title("4. Split by patient, look at balance, find a learning rate")
-    if index.card is not None and index.patients is None and "test" in index.splits():
-        walk.job.say("These data come with an official test part: it stays as published.")
-        return []
     walk.run("split", dataset, "--split-ratios", RATIOS, name="split")
+    if official:
+        walk.job.say("")
+        walk.job.say("These data come with a test part of their own: training goes on with that.")
+        return []
     return ["--splits", str(walk.runs / "split" / "splits.csv")]
 
 
@@ -327,7 +332,8 @@ def command(data: str | None, folder: str, backend: str, seed: int, **common: An
     models = MODELS.get(chosen, DEFAULT_MODELS)
     setting = ["--backend", chosen, "--seed", str(seed)]
     setting += ["--image-size", str(IMAGE_SIZE_PX)] if truth is not None else []
-    splits = make_split(walk, clean, index)
+    official = truth is None and "test" in index.splits()
+    splits = make_split(walk, clean, official)
     rate = prepare_training(walk, clean, [*setting, *splits], models[0])
     setting += ["--epochs", str(EPOCHS)]
     train_and_compare(walk, clean, [*setting, *splits], rate, models)

@@ -192,8 +192,8 @@ def say_finding(job: Job, finding: Finding) -> None:
     shown = finding.items[:SHOWN_ITEMS] if finding.severity != "info" else ()
     for row in shown:
         job.say(" " * INDENT + "  " + in_words(row))
-    if shown and finding.count > len(shown):
-        job.say(" " * INDENT + f"  … and {finding.count - len(shown):,} more in the report")
+    if len(finding.items) > len(shown) > 0:
+        job.say(" " * INDENT + f"  … and {len(finding.items) - len(shown):,} more in the report")
     if finding.hint:
         job.say(" " * INDENT + f"→ {finding.hint}")
 
@@ -218,7 +218,8 @@ def in_words(row: Mapping[str, Any]) -> str:
             # one side's file and another's say more than two of the same folder
             shown = list(value) if len(value) <= SHOWN_FILES else [value[0], value[-1]]
             more = len(value) - len(shown)
-            parts.append(" = ".join(map(str, shown)) + (f" (and {more} more)" if more else ""))
+            sign = {"nearly": " ≈ ", None: ", "}.get(row.get("identical"), " = ")
+            parts.append(sign.join(map(str, shown)) + (f" (and {more} more)" if more else ""))
         elif key == "file":
             parts.append(str(value))
         elif isinstance(value, (list, tuple)):

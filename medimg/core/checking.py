@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, NoReturn, TypeVar
 
 from medimg.core.errors import PluginError
-from medimg.core.near_copies import PLAUSIBLE, NearCopy, find_near_copies
+from medimg.core.near_copies import NearCopies, NearCopy, find_near_copies
 from medimg.core.scan import ScanRecord
 from medimg.core.types import DatasetIndex, Finding, Sample
 
@@ -82,15 +82,32 @@ class CheckContext:
 
     def copies(self) -> list[tuple[Sample, ...]]:
         """Groups of samples that show the same pixels, largest first; each has two or more."""
-        by_pixels = grouped(self.readable(), lambda s: self.scan[s.path].pixel_hash)
-        groups = [tuple(g) for g in by_pixels.values() if len(g) > 1]
+        groups = [tuple(g) for g in self.same_pixels.values() if len(g) > 1]
         return sorted(groups, key=lambda g: (-len(g), g[0].path))
 
     @cached_property
-    def near_copies(self) -> list[NearCopy]:
+    def near_search(self) -> NearCopies:
+        """The search for near copies: what it found and what it left out."""
+        return find_near_copies(self.readable(), self.scan, self.index.source)
+
+    @property
+    def near_copies(self) -> tuple[NearCopy, ...]:
         """Pairs that look alike without being pixel-identical, the likest first."""
-        found = find_near_copies(self.readable(), self.scan, self.index.source)
-        return [pair for pair in found if pair.correlation >= PLAUSIBLE]
+        return self.near_search.pairs
+
+    def pictures_of(self, pair: NearCopy) -> tuple[Sample, ...]:
+        """Every sample that shows one of the pair's two pictures, pixel by pixel."""
+        return tuple(
+            s for one in (pair.first, pair.second) for s in self.same_pixels[self.pixels(one)]
+        )
+
+    @cached_property
+    def same_pixels(self) -> dict[str, list[Sample]]:
+        """Pixel hash to the readable samples that have it."""
+        return grouped(self.readable(), self.pixels)
+
+    def pixels(self, sample: Sample) -> str:
+        return self.scan[sample.path].pixel_hash
 
 
 @dataclass(frozen=True)
@@ -149,11 +166,11 @@ def same_bytes(group: Sequence[Sample], scan: Mapping[str, ScanRecord]) -> bool:
     return len({scan[s.path].sha256 for s in group}) == 1
 
 
-def near_items(pairs: Sequence[NearCopy]) -> tuple:
-    """A row for each pair of near copies, with the correlation of their pixels."""
+def near_items(pairs: Sequence[NearCopy], context: CheckContext) -> tuple:
+    """A row for each pair of near copies: all files that show them, and their correlation."""
     return tuple(
         copied(
-            (pair.first, pair.second), identical="nearly", correlation=round(pair.correlation, 5)
+            context.pictures_of(pair), identical="nearly", correlation=round(pair.correlation, 5)
         )
         for pair in pairs[:MOST_ITEMS]
     )
@@ -168,6 +185,11 @@ def copied(group: Sequence[Sample], **more: Any) -> dict[str, Any]:
     return row | more
 
 
+def apart(group: Sequence[Sample], side: Callable[[Sample], str | None]) -> bool:
+    """Whether they stand on two sides; None counts for none."""
+    return len({side(s) for s in group} - {None}) > 1
+
+
 def copies_across(
     context: CheckContext, check: str, where: str, side: Callable[[Sample], str | None], hint: str
 ) -> list[Finding]:
@@ -175,14 +197,14 @@ def copies_across(
 
     Args:
         where: the sides in words ("in two classes").
-        side: which side a sample is on; None counts for none.
+        side: which side a sample is on, as `apart` takes it.
     """
-
-    def across(group: Sequence[Sample]) -> bool:
-        return len({side(s) for s in group} - {None}) > 1
-
-    groups = [g for g in context.copies() if across(g)]
-    near = [p for p in context.near_copies if p.confirmed and across((p.first, p.second))]
+    groups = [g for g in context.copies() if apart(g, side)]
+    near = [
+        pair
+        for pair in context.near_copies
+        if pair.confirmed and apart(context.pictures_of(pair), side)
+    ]
     total = len(groups) + len(near)
     if not total:
         return []
@@ -196,16 +218,21 @@ def copies_across(
             "error",
             f"{subject} {where} ({', '.join(kinds)})",
             total,
-            (*copy_items(groups, context.scan), *near_items(near))[:MOST_ITEMS],
+            (*copy_items(groups, context.scan), *near_items(near, context))[:MOST_ITEMS],
             hint,
         )
     ]
 
 
 def unreadable_by_kind(
-    context: CheckContext, kind: str, severity: Any, what: str, hint: str
+    context: CheckContext, kind: str, verbs: tuple[str, str], what: str, hint: str
 ) -> list[Finding]:
-    """The finding of the checks that name files which can't be decoded."""
+    """The finding of the checks that name files which can't be decoded, always an error.
+
+    Args:
+        kind: the check, as the scan's records name it.
+        verbs, what: the sentence after "1 image" and after "2 images".
+    """
     bad = [
         s
         for s in context.index.samples
@@ -216,10 +243,8 @@ def unreadable_by_kind(
     if not bad:
         return []
     rows = tuple(item(s, reason=context.scan[s.path].error) for s in bad[:MOST_ITEMS])
-    number = f"{len(bad)} image{'s' * (len(bad) != 1)}"
-    return [
-        Finding(kind, severity, f"{number} {what}, the first {bad[0].path}", len(bad), rows, hint)
-    ]
+    subject = f"1 image {verbs[0]}" if len(bad) == 1 else f"{len(bad):,} images {verbs[1]}"
+    return [Finding(kind, "error", f"{subject} {what}: {bad[0].path}", len(bad), rows, hint)]
 
 
 def run_checks(

@@ -106,7 +106,8 @@ class Loader:
 
 def ahead(make: Callable[[int], T], steps: int) -> Iterator[T]:
     """make(0), make(1), … in order, a few of them made ahead by threads."""
-    with ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1))) as pool:
+    # half of the cores: the framework computes on the others at the same time
+    with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2)) as pool:
         waiting: deque[Future[T]] = deque()
         try:
             for step in range(steps):

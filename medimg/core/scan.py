@@ -23,9 +23,9 @@ BLOCK = 64
 BINS = 64
 LEVELS = np.arange(256, dtype=np.float64)
 PERCENTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
-# 8×9 cells of 4×4 pixels: a gradient hash and the corners come from one small picture
+# 8×9 cells of 4×4 pixels: the gradient hash and the outer frame come from one small picture
 SMALL_HEIGHT, SMALL_WIDTH = 32, 36
-ENDS = (slice(None, 4), slice(-4, None))
+# an eighth of each side, all round
 FRAME = np.flatnonzero(np.pad(np.zeros((24, 28), bool), 4, constant_values=True))
 FEATURE_NAMES = (
     "corner top left mean",
@@ -128,11 +128,13 @@ class Raw:
     Args:
         counts: Float32[256], pixels by grey level.
         small: UInt8[32, 36], the picture squashed.
+        corners: mean and standard deviation of each corner, at full size: letters are small.
     """
 
     known: dict[str, Any]
     counts: np.ndarray
     small: np.ndarray
+    corners: list[float]
 
 
 def examine_all(paths: list[str], source: Source) -> list[ScanRecord]:
@@ -185,7 +187,19 @@ def measured(image: np.ndarray, known: dict[str, Any]) -> Raw:
         known,
         cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel(),
         shrunk(grey),
+        corner_statistics(grey),
     )
+
+
+def corner_statistics(grey: np.ndarray) -> list[float]:
+    """Four means, then four standard deviations; a corner is an eighth of each side."""
+    tall, wide = max(1, grey.shape[0] // 8), max(1, grey.shape[1] // 8)
+    found = [
+        cv2.meanStdDev(grey[rows, columns])
+        for rows in (slice(None, tall), slice(-tall, None))
+        for columns in (slice(None, wide), slice(-wide, None))
+    ]
+    return [float(mean.item()) for mean, _ in found] + [float(std.item()) for _, std in found]
 
 
 def shrunk(grey: np.ndarray) -> np.ndarray:
@@ -241,7 +255,9 @@ def describe(raws: list[Raw]) -> list[ScanRecord]:
     below = np.cumsum(shares, axis=1)
     levels = [(below < p - 1e-12).sum(axis=1).tolist() for p in PERCENTILES]
     histograms = np.rint(shares.reshape(len(raws), BINS, -1).sum(axis=2) * 65535).astype(np.uint16)
-    features = border_features(small, means, stds)
+    corners = np.array([raw.corners for raw in raws])
+    frame = mean_and_spread(small.reshape(len(small), -1)[:, FRAME])
+    features = np.column_stack([corners, *frame, means, stds]).astype(np.float32)
     hashes = gradient_hashes(small)
     return [
         ScanRecord(
@@ -269,19 +285,6 @@ def gradient_hashes(small: np.ndarray) -> list[int]:
     )
     bits = (cells[:, :, 1:] > cells[:, :, :-1]).reshape(len(small), 64)
     return [int.from_bytes(row.tobytes(), "big") for row in np.packbits(bits, axis=1)]
-
-
-def border_features(small: np.ndarray, means: np.ndarray, stds: np.ndarray) -> np.ndarray:
-    """Float32[N, 12]: corners (an eighth of each side), the outer frame, the whole.
-
-    Args:
-        small: UInt8[N, 32, 36].
-    """
-    corners = [small[:, rows, columns].reshape(len(small), -1) for rows in ENDS for columns in ENDS]
-    frame = small.reshape(len(small), -1)[:, FRAME]
-    middle, spread = zip(*(mean_and_spread(part) for part in (*corners, frame)), strict=True)
-    columns = [*middle[:4], *spread[:4], middle[4], spread[4], means, stds]
-    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def mean_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

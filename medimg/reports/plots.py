@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medimg.core.report import write_atomically
+
+if TYPE_CHECKING:
+    from medimg.core.types import DatasetIndex
 
 # Okabe & Ito 2008, Color Universal Design, black left out
 CLASS_COLOURS = (
@@ -56,6 +59,25 @@ def save(figure: Any, path: Path, *, title: str = "", phantom: bool = False) -> 
     write_atomically(path, data.getvalue())
 
 
-def is_phantom(root: Path) -> bool:
-    """Whether the data are phantoms: their folder, or the one above, holds a truth file."""
-    return any((folder / "truth.json").is_file() for folder in (root, root.parent))
+def is_phantom(data: DatasetIndex | Path) -> bool:
+    """Whether the data are phantoms: a truth file lies beside them or in a folder above.
+
+    Args:
+        data: an index (its first image's folders are searched too: a CSV file may lie anywhere),
+            or a folder.
+    """
+    if isinstance(data, Path):
+        places = [data, data.parent]
+    else:
+        places = [data.root, data.root.parent]
+        base = Path(getattr(data.source, "root", data.root))
+        places += [p for s in data.samples[:1] for p in list((base / s.path).parents)[:4]]
+    return any(says_phantom(folder / "truth.json") for folder in places)
+
+
+def says_phantom(file: Path) -> bool:
+    """Whether it is the truth file that `medimg.phantom` writes."""
+    try:
+        return b'"medimg.phantom/' in file.read_bytes()[:400]
+    except OSError:
+        return False

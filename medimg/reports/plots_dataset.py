@@ -25,7 +25,7 @@ def dataset_plots(
     index: DatasetIndex, records: Mapping[str, ScanRecord], folder: Path, seed: int = 0
 ) -> list[str]:
     """All of them; paths relative to the folder."""
-    phantom = is_phantom(index.root)
+    phantom = is_phantom(index)
     readable = [s for s in index.samples if not records[s.path].error]
     drawn = ["plots/classes.png"]
     class_bars(index, folder / drawn[0], phantom)
@@ -59,7 +59,7 @@ def class_bars(index: DatasetIndex, path: Path, phantom: bool) -> None:
     axes[0].set_xticks(places + 0.4 - width / 2, names, rotation=20 if len(names) > 4 else 0)
     axes[0].set_ylabel("images")
     if len(parts) > 1:
-        axes[0].legend(frameon=False)
+        axes[0].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     save(fig, path, title=f"{index.name}: images by class", phantom=phantom)
 
 
@@ -136,7 +136,9 @@ def size_scatter(
                             label=shortened(name), linewidth=0)
     axes[0].set_xlabel("width (px)")
     axes[0].set_ylabel("height (px)")
-    legend = axes[0].legend(frameon=False)
+    for axis in (axes[0].xaxis, axes[0].yaxis):
+        axis.get_major_locator().set_params(integer=True)
+    legend = axes[0].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     for handle in legend.legend_handles:
         handle.set_sizes([30])
     save(fig, path, title=f"{index.name}: sizes", phantom=phantom)
@@ -151,4 +153,5 @@ def images_a_patient(index: DatasetIndex, path: Path, phantom: bool) -> None:
     axes[0].hist(list(counts.values()), bins=bins, color=colour(0), edgecolor="white")
     axes[0].set_xlabel("images a patient")
     axes[0].set_ylabel("patients")
+    axes[0].yaxis.get_major_locator().set_params(integer=True)
     save(fig, path, title=f"{index.name}: {len(counts):,} patients", phantom=phantom)

@@ -68,6 +68,6 @@ def history(
         fig,
         path,
         title=f"{result['model']} on {name}",
-        phantom=is_phantom(experiment.data.index.root),
+        phantom=is_phantom(experiment.data.index),
     )
 

@@ -136,7 +136,6 @@ def logistic_fit(design: Array, outcome: Array, offset: Array | float = 0.0) -> 
         curvature = design.T @ (design * (mean * (1 - mean))[:, None])
         step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
         # far from the optimum the curvature is nearly 0 and a full step overshoots
-        step *= min(1.0, 5.0 / max(abs(step).max(), 1e-300))
         while loss(beta - step) > current + 1e-12 * abs(current) and abs(step).max() > 1e-12:
             step /= 2
         beta, current = beta - step, loss(beta - step)

@@ -52,7 +52,11 @@ def check_record(hook: str, info: Any) -> None:
         return
     imported = import_module(module)
     if hook == f"{PROJECT}_registry":
-        file = Path(imported.__file__ or "").parent / attribute
+        from medimg.core.registry import core_registry_path
+
+        inside = Path(imported.__file__ or "").parent / attribute
+        # medimg's own lies at the top of the checkout, and in the package only once installed
+        file = core_registry_path() if module == PROJECT else inside
         assert file.is_file(), f"the registry file {file} does not exist"
         return
     assert hasattr(imported, attribute), f"{module} has no {attribute}, the target of {info.name}"

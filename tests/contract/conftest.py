@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,3 +41,12 @@ def in_own_process() -> Callable[..., None]:
         assert done.returncode == 0, f"{backend}:\n{done.stderr[-3000:]}"
 
     return start
+
+
+@pytest.fixture
+def linear() -> tuple[Any, type]:
+    """The backend that needs no framework, and its network's class to be broken."""
+    skip_without("linear")
+    from medimg_linear.network import Logistic
+
+    return plugins().backend("linear")[1], Logistic

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from medimg.api import BackendError, EpochResult, LoadReport
-from medimg.manager import plugins
 from medimg.testing import check_backend
 
 
@@ -17,16 +16,6 @@ from medimg.testing import check_backend
 @pytest.mark.parametrize("backend", ["torch", "keras"])
 def test_a_framework_keeps_the_protocol(backend, in_own_process, tmp_path):
     in_own_process("protocol", backend, tmp_path)
-
-
-@pytest.fixture
-def linear():
-    """The backend that needs no framework, and its network's class to be broken."""
-    from conftest import skip_without
-
-    skip_without("linear")
-    network = pytest.importorskip("medimg_linear.network")
-    return plugins().backend("linear")[1], network.Logistic
 
 
 def test_the_linear_backend_keeps_the_protocol(linear, tmp_path):

@@ -53,9 +53,7 @@ def brute_ece(confidence, outcome, weights) -> float:
     gap = 0.0
     for i in range(15):
         inside = [
-            j
-            for j, c in enumerate(confidence)
-            if i / 15 < c <= (i + 1) / 15 or (i == 0 and c == 0)
+            j for j, c in enumerate(confidence) if i / 15 < c <= (i + 1) / 15 or (i == 0 and c == 0)
         ]
         gap += abs(sum(weights[j] * (confidence[j] - outcome[j]) for j in inside))
     return gap / sum(weights)
@@ -138,19 +136,20 @@ def test_integer_weights_repeat_rows(case):
     rng = np.random.default_rng(9)
     weights = rng.integers(0, 4, (5, len(scored))).astype(float)
     weights[:, : scored.outputs] += 1  # every class stays
-    for name, function in suited(METRICS, scored).items():
-        block = function(scored, weights)
-        for row, value in zip(weights, block, strict=True):
-            again = np.repeat(np.arange(len(scored)), row.astype(int))
-            repeated = Scored(
-                scored.labels[again],
-                scored.probabilities[again],
-                scored.positive,
-                scored.threshold,
-            )
-            assert function(scored, row) == pytest.approx(value, abs=1e-12), name
-            assert function(repeated) == pytest.approx(value, abs=1e-10), name
-            assert expected(scored, row)[name] == pytest.approx(value, abs=1e-10), name
+    fitting = suited(METRICS, scored)
+    blocks = {name: function(scored, weights) for name, function in fitting.items()}
+    for place, row in enumerate(weights):
+        again = np.repeat(np.arange(len(scored)), row.astype(int))
+        repeated = Scored(
+            scored.labels[again],
+            scored.probabilities[again],
+            scored.positive,
+            scored.threshold,
+        )
+        drawn = {name: block[place] for name, block in blocks.items()}
+        assert {n: f(scored, row) for n, f in fitting.items()} == pytest.approx(drawn, abs=1e-12)
+        assert {n: f(repeated) for n, f in fitting.items()} == pytest.approx(drawn, abs=1e-10)
+        assert expected(scored, row) == pytest.approx(drawn, abs=1e-10)
 
 
 def test_two_classes_without_a_positive_one_are_multiclass():

@@ -56,6 +56,23 @@ def test_saturated_probabilities_give_finite_numbers():
     assert (found.slope, found.intercept) == pytest.approx(by_statsmodels(scored), abs=1e-5)
 
 
+def test_nearly_all_saturated_and_wrong():
+    labels = np.r_[np.zeros(50, int), np.ones(50, int)]
+    p = np.r_[np.full(49, 1.0), 0.3, np.full(48, 0.0), 0.2, 0.9]
+    scored = Scored(labels, np.c_[1 - p, p], 1, 0.5)
+    found = calibration(scored)
+    given = logit(np.clip(p, CLIP, 1 - CLIP))
+    # the score equation of the intercept, whatever found it
+    assert (expit(found.intercept + given) - labels).sum() == pytest.approx(0, abs=1e-6)
+    assert found.slope == pytest.approx(by_statsmodels(scored)[0], abs=1e-6)
+
+
+def test_a_probability_on_an_edge_belongs_below_it():
+    edge = calibration(Scored([0], [[0.5, 0.5]], 1, 0.5)).bins[2]["high"]
+    bins = calibration(Scored([1], [[1 - edge, edge]], 1, 0.5)).bins
+    assert [row["count"] for row in bins[1:4]] == [0, 1, 0]
+
+
 def test_what_has_no_slope_says_why():
     p = np.array([0.1, 0.2, 0.7, 0.9])
     apart = calibration(Scored([0, 0, 1, 1], np.c_[1 - p, p], 1, 0.5))

@@ -31,12 +31,7 @@ def brute_force(labels, scores) -> tuple[np.ndarray, np.ndarray]:
     """AUROCs and covariance straight from DeLong's definition, pair by pair."""
     v10, v01 = [], []
     for row in scores:
-        pairs = np.array(
-            [
-                [(x > y) + 0.5 * (x == y) for y in row[~labels]]
-                for x in row[labels]
-            ]
-        )
+        pairs = np.array([[(x > y) + 0.5 * (x == y) for y in row[~labels]] for x in row[labels]])
         v10.append(pairs.mean(axis=1))
         v01.append(pairs.mean(axis=0))
     v10, v01 = np.array(v10), np.array(v01)

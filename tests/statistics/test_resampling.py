@@ -95,8 +95,7 @@ def test_percentiles_of_a_plain_loop():
     right, rng = scored.labels == scored.decided, np.random.default_rng(99)
     parts = [right[scored.labels == k] for k in (0, 1)]
     plain = [
-        np.concatenate([rng.choice(part, len(part)) for part in parts]).mean()
-        for _ in range(4000)
+        np.concatenate([rng.choice(part, len(part)) for part in parts]).mean() for _ in range(4000)
     ]
     assert found.bounds == pytest.approx(np.quantile(plain, [0.025, 0.975]), abs=0.006)
 

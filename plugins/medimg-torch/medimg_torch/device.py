@@ -10,6 +10,9 @@ from pathlib import Path
 
 # cuBLAS reads it when CUDA starts; without it matrix products may differ from run to run
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+# OpenMP's threads spin while they wait; where other work shares the cores, each of the many
+# short loops of a small network then waits for a thread that was put aside
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 

@@ -1,0 +1,187 @@
+"""The one pass over a dataset's files, held to Pillow, NumPy and hashlib."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medimg.core.index import FileSource
+from medimg.core.scan import FEATURE_NAMES, hash_only, scan
+from medimg.core.types import DatasetIndex, Sample
+
+
+class Arrays:
+    """A source of pixels that never were files."""
+
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        self.arrays = arrays
+
+    def read(self, path: str) -> np.ndarray:
+        return self.arrays[path]
+
+
+def index_of(source: object, paths: list[str], root: Path = Path(".")) -> DatasetIndex:
+    samples = tuple(Sample(p, "a") for p in paths)
+    return DatasetIndex("test", root, "folder", source, samples, ("a",))  # type: ignore[arg-type]
+
+
+def folder_of(root: Path, pictures: dict[str, Image.Image | bytes]) -> DatasetIndex:
+    for name, picture in pictures.items():
+        if isinstance(picture, bytes):
+            (root / name).write_bytes(picture)
+        else:
+            picture.save(root / name)
+    return index_of(FileSource(root), list(pictures), root)
+
+
+@pytest.fixture
+def grey() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (45, 61), np.uint8)
+
+
+@pytest.fixture
+def rgb() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (45, 61, 3), np.uint8)
+
+
+def test_a_record_says_what_pillow_and_numpy_say(tmp_path, grey):
+    index = folder_of(tmp_path, {"a.png": Image.fromarray(grey)})
+    record = scan(index)["a.png"]
+    data = (tmp_path / "a.png").read_bytes()
+    assert record.sha256 == hashlib.sha256(data).hexdigest()
+    assert (record.width, record.height, record.mode, record.format) == (61, 45, "L", "PNG")
+    assert record.size_bytes == len(data) and record.error == ""
+    assert record.mean == pytest.approx(grey.mean()) and record.std == pytest.approx(grey.std())
+    expected = np.percentile(grey, [1, 25, 50, 75, 99], method="inverted_cdf")
+    assert record.percentiles == pytest.approx(expected)
+    shares = np.histogram(grey, bins=64, range=(0, 256))[0] / grey.size
+    assert record.histogram.sum() == pytest.approx(65535, abs=40)
+    assert record.histogram / 65535 == pytest.approx(shares, abs=1e-4)
+    features = dict(zip(FEATURE_NAMES, record.features, strict=True))
+    corner = grey[:5, -7:]
+    assert features["corner top right mean"] == pytest.approx(corner.mean(), rel=1e-5)
+    assert features["corner top right spread"] == pytest.approx(corner.std(), rel=1e-5)
+    assert features["mean"] == pytest.approx(grey.mean(), rel=1e-5)
+
+
+def test_the_same_picture_has_the_same_pixel_hash_in_every_lossless_form(tmp_path, grey):
+    repeated = np.dstack([grey] * 3)
+    index = folder_of(
+        tmp_path,
+        {
+            "a.png": Image.fromarray(grey),
+            "a.bmp": Image.fromarray(grey),
+            "a.tif": Image.fromarray(grey),
+            "rgb.png": Image.fromarray(repeated),
+            "rgb.bmp": Image.fromarray(repeated),
+            "rgba.png": Image.fromarray(np.dstack([repeated, np.full_like(grey, 255)])),
+            "palette.png": Image.fromarray(grey).convert("P"),
+            "deep.png": Image.fromarray(grey.astype(np.uint16) * 257),
+        },
+    )
+    records = scan(index)
+    assert len({r.pixel_hash for r in records.values()}) == 1
+    assert len({r.sha256 for r in records.values()}) == len(records)
+
+
+def test_colour_files_and_arrays_agree(tmp_path, rgb):
+    picture = Image.fromarray(rgb)
+    files = scan(folder_of(tmp_path, {"a.png": picture, "a.bmp": picture}))
+    array = scan(index_of(Arrays({"x": rgb}), ["x"]))["x"]
+    assert {files["a.png"].pixel_hash, files["a.bmp"].pixel_hash} == {array.pixel_hash}
+    assert array.mean == pytest.approx(files["a.png"].mean)
+    assert (array.mode, array.format, array.size_bytes) == ("RGB", "ARRAY", rgb.nbytes)
+
+
+def test_one_pixel_makes_another_picture(grey, rgb):
+    other, third = grey.copy(), rgb.copy()
+    other[3, 4] ^= 1
+    third[40, 2, 1] ^= 1
+    wide = np.ascontiguousarray(grey.reshape(61, 45))
+    sources = {"a": grey, "b": other, "c": rgb, "d": third, "e": wide}
+    records = scan(index_of(Arrays(sources), list(sources)))
+    assert len({r.pixel_hash for r in records.values()}) == 5
+
+
+def test_red_and_blue_are_told_apart(rgb):
+    records = scan(index_of(Arrays({"a": rgb, "b": rgb[..., ::-1]}), ["a", "b"]))
+    assert records["a"].pixel_hash != records["b"].pixel_hash
+
+
+def test_files_that_cannot_be_decoded_say_why_and_by_which_check(tmp_path, grey):
+    buffer = io.BytesIO()
+    Image.fromarray(grey).save(buffer, "PNG")
+    index = folder_of(
+        tmp_path,
+        {
+            "whole.png": Image.fromarray(grey),
+            "empty.png": b"",
+            "half.png": buffer.getvalue()[: len(buffer.getvalue()) // 2],
+            "text.jpg": b"<html>404</html>",
+        },
+    )
+    index = index.with_samples([*index.samples, Sample("gone.png", "a")])
+    records = scan(index)
+    assert {p: r.kind for p, r in records.items()} == {
+        "whole.png": "",
+        "empty.png": "empty-file",
+        "half.png": "truncated",
+        "text.jpg": "unreadable",
+        "gone.png": "unreadable",
+    }
+    assert records["gone.png"].sha256 == "" and "No such file" in records["gone.png"].error
+    assert records["text.jpg"].sha256 == hashlib.sha256(b"<html>404</html>").hexdigest()
+    assert all((r.error == "") == (p == "whole.png") for p, r in records.items())
+
+
+def test_records_do_not_depend_on_threads_or_order(grey):
+    arrays = {str(i): np.roll(grey, i, axis=1) for i in range(200)}
+    one = scan(index_of(Arrays(arrays), list(arrays)), workers=1)
+    many = scan(index_of(Arrays(arrays), list(arrays)[::-1]), workers=4)
+    assert list(one) == list(arrays)
+    for path, record in one.items():
+        other = many[path]
+        assert (record.pixel_hash, record.mean, record.dhash) == (
+            other.pixel_hash, other.mean, other.dhash)
+        assert np.array_equal(record.histogram, other.histogram)
+
+
+def test_progress_counts_every_image(grey):
+    arrays = {str(i): grey for i in range(150)}
+    seen: list[int] = []
+    scan(index_of(Arrays(arrays), list(arrays)), progress=seen.append)
+    assert sum(seen) == 150 and len(seen) > 1
+
+
+def test_an_error_in_the_callers_progress_ends_the_scan(grey):
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    arrays = {str(i): grey for i in range(300)}
+    with pytest.raises(KeyboardInterrupt):
+        scan(index_of(Arrays(arrays), list(arrays)), progress=stop)
+
+
+def test_a_path_that_stands_twice_is_read_once(grey):
+    assert len(scan(index_of(Arrays({"a": grey}), ["a", "a"]))) == 1
+
+
+def test_hashes_alone_are_those_of_the_scan(tmp_path, grey, rgb):
+    index = folder_of(tmp_path, {"a.png": Image.fromarray(grey), "b.jpg": Image.fromarray(rgb)})
+    index = index.with_samples([*index.samples, Sample("gone.png", "a")])
+    assert hash_only(index) == {p: r.sha256 for p, r in scan(index).items()}
+    arrays = index_of(Arrays({"x": grey}), ["x"])
+    assert hash_only(arrays) == {"x": scan(arrays)["x"].sha256}
+
+
+def test_a_kept_record_is_small(grey):
+    """277,524 records have to fit into memory beside everything else."""
+    arrays = {str(i): grey for i in range(64)}
+    record = scan(index_of(Arrays(arrays), list(arrays)))["7"]
+    assert record.histogram.base is None and record.features.base is None
+    assert record.histogram.nbytes + record.features.nbytes < 256

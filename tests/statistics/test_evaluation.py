@@ -1,0 +1,183 @@
+"""An evaluation's numbers against scikit-learn, and what stands where a number can't."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+import medimg.metrics
+from medimg.core.errors import InputError
+from medimg.statistics.evaluation import evaluate_predictions
+
+METRICS = {
+    file.stem: getattr(import_module(f"medimg.metrics.{file.stem}"), file.stem)
+    for file in Path(medimg.metrics.__file__).parent.glob("*.py")
+    if not file.stem.startswith("_")
+}
+PAIR = ("NORMAL", "PNEUMONIA")
+TRIO = ("glioma", "meningioma", "pituitary")
+
+
+def images(seed: int, n: int, k: int) -> tuple:
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(k, n, p=np.arange(1, k + 1) / sum(range(k + 1)))
+    logits = rng.normal(size=(n, k))
+    logits[np.arange(n), labels] += 1.2
+    odds = np.exp(logits)
+    return labels, odds / odds.sum(axis=1, keepdims=True)
+
+
+def evaluate(labels, p, groups=None, classes=PAIR, positive=1, threshold=0.3, **settings):
+    settings = {"metrics": METRICS, "resamples": 200} | settings
+    found = evaluate_predictions(labels, p, groups, classes, positive, threshold, **settings)
+    json.dumps(found, allow_nan=False)  # nothing that JSON can't hold
+    return found
+
+
+def test_two_classes():
+    labels, p = images(0, 300, 2)
+    found = evaluate(labels, p)
+    called = (p[:, 1] >= 0.3).astype(int)
+    assert found["positive"] == "PNEUMONIA" and found["images"] == 300
+    assert set(found["metrics"]) == set(METRICS)
+    value = {name: row["value"] for name, row in found["metrics"].items()}
+    assert value["sensitivity"] == pytest.approx(sk.recall_score(labels, called))
+    assert value["auroc"] == pytest.approx(sk.roc_auc_score(labels, p[:, 1]))
+    for row in found["metrics"].values():
+        assert row["n"] == 300 and row["reason"] is None
+        assert row["ci95"][0] <= row["value"] <= row["ci95"][1] or row is found["metrics"]["ece"]
+        assert row["method"] == found["ci"]["method"]
+    assert found["confusion_matrix"] == {
+        "labels": list(PAIR),
+        "counts": sk.confusion_matrix(labels, called).tolist(),
+    }
+    assert found["calibration"]["ece"] == pytest.approx(value["ece"])
+    assert found["by_group"] is None and found["groups"] is None
+    assert found["ci"]["resamples"] == 200 and found["ci"]["level"] == 0.95
+
+
+def test_at_half():
+    labels, p = images(1, 300, 2)
+    found = evaluate(labels, p)
+    half, whole = found["metrics_at_half"], evaluate(labels, p, threshold=0.5)
+    assert half == whole["metrics"] == whole["metrics_at_half"]
+    assert half["auroc"] == found["metrics"]["auroc"]
+    wanted = sk.accuracy_score(labels, p[:, 1] >= 0.5)
+    assert half["accuracy"]["value"] == pytest.approx(wanted)
+    assert half["accuracy"] != found["metrics"]["accuracy"]
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_by_class(k):
+    labels, p = images(2, 200, k)
+    settings = {"classes": TRIO, "positive": None, "threshold": None} if k == 3 else {}
+    found = evaluate(labels, p, **settings)
+    called = p.argmax(axis=1) if k == 3 else (p[:, 1] >= 0.3).astype(int)
+    precision, recall, f1, support = sk.precision_recall_fscore_support(labels, called)
+    for number, (name, row) in enumerate(found["per_class"].items()):
+        assert name == (TRIO if k == 3 else PAIR)[number]
+        is_it = labels == number
+        assert row == pytest.approx(
+            {
+                "precision": precision[number],
+                "recall": recall[number],
+                "specificity": sk.recall_score(~is_it, called != number),
+                "f1": f1[number],
+                "support": support[number],
+                "auroc": sk.roc_auc_score(is_it, p[:, number]),
+            }
+        )
+
+
+def test_several_classes():
+    labels, p = images(3, 240, 3)
+    found = evaluate(labels, p, None, TRIO, None, None)
+    assert not {"sensitivity", "specificity", "precision", "npv", "f1"} & set(found["metrics"])
+    assert found["metrics_at_half"] is None and found["positive"] is None
+    assert found["metrics"]["auroc"]["value"] == pytest.approx(
+        sk.roc_auc_score(labels, p, multi_class="ovr")
+    )
+    assert found["calibration"]["slope"] is None and found["calibration"]["reason"]
+
+
+def test_majority_baseline():
+    labels, p = images(4, 200, 2)
+    share = labels.mean()
+    found = evaluate(labels, p)["baseline"]
+    value = {name: row["value"] for name, row in found["metrics"].items()}
+    assert found["class"] == "PNEUMONIA" and found["chosen_on"] == "this part"
+    assert value["accuracy"] == pytest.approx(share)
+    assert value["balanced_accuracy"] == value["auroc"] == 0.5
+    assert value["average_precision"] == pytest.approx(share)
+    constant = np.tile([1 - share, share], (200, 1))
+    assert value["log_loss"] == pytest.approx(sk.log_loss(labels, constant))
+    assert value["ece"] == pytest.approx(0, abs=1e-12)
+    assert value["npv"] is None
+    assert found["metrics"]["npv"]["reason"] == "no image was called negative"
+    assert found["metrics"]["accuracy"]["ci95"] is None
+    other = evaluate(labels, p, prior=[0.8, 0.2])["baseline"]
+    assert other["class"] == "NORMAL" and other["chosen_on"] == "train"
+    assert other["metrics"]["accuracy"]["value"] == pytest.approx(1 - share)
+    assert other["metrics"]["precision"]["value"] is None
+
+
+def test_patients():
+    labels = np.array([0, 0, 1, 1, 1, 0, 1, 0, 1, 0])
+    second = np.array([0.1, 0.6, 0.9, 0.2, 0.4, 0.2, 0.9, 0.2, 0.6, 0.7])
+    groups = ["a", "a", "b", "b", "b", "mixed", "mixed", "c", "d", "e"]
+    found = evaluate(labels, np.c_[1 - second, second], groups, threshold=0.5)
+    assert found["groups"] == 6 and "by patient" in found["ci"]["method"]
+    by_patient = found["by_group"]
+    assert (by_patient["groups"], by_patient["left_out"]) == (5, 1)
+    # a 0.35, b 0.5, c 0.2, d 0.6, e 0.7 against ill: b, d
+    truth, means = [0, 1, 0, 1, 0], [0.35, 0.5, 0.2, 0.6, 0.7]
+    value = {name: row["value"] for name, row in by_patient["metrics"].items()}
+    assert value["auroc"] == pytest.approx(sk.roc_auc_score(truth, means))
+    assert value["accuracy"] == pytest.approx(4 / 5)
+    assert by_patient["metrics"]["auroc"]["n"] == 5
+    assert "by patient" in (by_patient["metrics"]["accuracy"]["method"] or "")
+
+
+def test_images_without_a_patient_and_patients_that_are_all_mixed():
+    labels, p = np.array([0, 1, 0, 1]), np.array([[0.6, 0.4]] * 2 + [[0.3, 0.7]] * 2)
+    found = evaluate(labels, p, ["a", "a", None, None], threshold=0.5)
+    assert found["groups"] == 1
+    assert found["by_group"]["metrics"] == {}
+    assert (found["by_group"]["left_out"], found["by_group"]["images_without_group"]) == (1, 2)
+
+
+def test_a_network_that_answers_one_class():
+    labels = np.array([0] * 6 + [1] * 4)
+    found = evaluate(labels, np.tile([0.9, 0.1], (10, 1)), threshold=0.5)
+    assert found["metrics"]["precision"]["value"] is None
+    assert found["metrics"]["precision"]["reason"] == "no image was called positive"
+    assert found["metrics"]["sensitivity"]["value"] == 0
+    assert found["metrics"]["sensitivity"]["ci95"] is None
+    assert found["metrics"]["sensitivity"]["reason"] == "all resamples gave the same value"
+    assert found["per_class"]["PNEUMONIA"]["precision"] is None
+
+
+def test_one_image():
+    found = evaluate([1], [[0.2, 0.8]])
+    assert found["metrics"]["accuracy"]["value"] == 1
+    assert found["metrics"]["auroc"]["value"] is None
+    assert found["per_class"]["NORMAL"]["recall"] is None
+
+
+def test_the_same_seed_gives_the_same_report():
+    labels, p = images(5, 120, 2)
+    groups = [f"p{i // 3}" for i in range(120)]
+    assert evaluate(labels, p, groups, seed=1) == evaluate(labels, p, groups, seed=1)
+    assert evaluate(labels, p, groups, seed=1) != evaluate(labels, p, groups, seed=2)
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(InputError, match="no prediction"):
+        evaluate(np.zeros(0, int), np.zeros((0, 2)))
+    with pytest.raises(InputError, match="2 columns of probabilities for 3 classes"):
+        evaluate([0, 1], [[0.5, 0.5]] * 2, classes=TRIO)
