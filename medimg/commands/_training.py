@@ -32,6 +32,10 @@ class LearningRate(click.ParamType):
             self.fail(f"{value!r} is neither a number nor auto", param, ctx)
 
 
+augment_option = click.option(
+    "--augment", metavar="PRESET|none", help="A preset of the registry.  [default: the dataset's]"
+)
+
 network_options = stack(
     click.option("--model", metavar="NAME", help="A model of the registry (medimg models)."),
     click.option("--image-size", type=int, metavar="PX", help="Side of the network's input."),
@@ -47,6 +51,7 @@ network_options = stack(
         help="auto: bfloat16 where the device has it and images are 64 px or more.",
     ),
     click.option("--optimizer", metavar="NAME", help="adam, adamw or sgd.  [default: adam]"),
+    augment_option,
 )
 
 training_options = stack(
@@ -63,7 +68,6 @@ training_options = stack(
     ),
     click.option("--patience", type=int, metavar="N", help="Stop after N epochs without gain."),
     click.option("--balance", metavar="METHOD", help="class-weight, oversample, undersample."),
-    click.option("--augment", metavar="PRESET|none", help="A preset of the registry."),
     click.option(
         "--freeze", type=click.Choice(["backbone", "none"]), help="Train the head alone, or all."
     ),

@@ -250,10 +250,17 @@ def command(
     )
     findings = alarms(numbers, seen_in_training(data, split))
 
+    from medimg.reports.plots import is_phantom
     from medimg.reports.plots_evaluation import evaluation_plots
 
     write_predictions(folder / "predictions.csv", evaluated.predictions)
-    plots = evaluation_plots(evaluated.predictions, numbers, trained.card["positive"], folder)
+    plots = evaluation_plots(
+        evaluated.predictions,
+        numbers,
+        trained.card["positive"],
+        folder,
+        phantom=is_phantom(data.index),
+    )
     look = looks(trained, data, split)
     result = {
         "split": split,

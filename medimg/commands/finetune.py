@@ -10,6 +10,7 @@ import click
 from medimg.commands._job import Job
 from medimg.commands._options import report_options
 from medimg.commands._training import (
+    augment_option,
     epoch_bar,
     given,
     read_data,
@@ -104,6 +105,7 @@ def say_change(job: Job, finished: Finished) -> None:
 @click.command("finetune", epilog="Example: medimg finetune runs/cnn3 --unfreeze 0.5 --lr 1e-5")
 @click.argument("run", metavar="RUN")
 @training_options
+@augment_option
 @click.option("--dataset", metavar="DATASET", help="Other data than the parent's.")
 @click.option(
     "--unfreeze",

@@ -84,7 +84,7 @@ def command(steps: int, start: float, end: float, seed: int, **options: Any) -> 
     from medimg.reports.plots_training import lr_curve
 
     plot = job.folder / "plots" / "lr-find.png"
-    lr_curve(test, plot, data.index.name)
+    lr_curve(test, plot, data.index)
     if test.suggestion is None:
         job.say(test.reason)
     else:

@@ -11,6 +11,9 @@ from medimg.core.report import write_atomically
 if TYPE_CHECKING:
     from medimg.core.types import DatasetIndex
 
+if TYPE_CHECKING:
+    from medimg.core.types import DatasetIndex
+
 # Okabe & Ito 2008, Color Universal Design, black left out
 CLASS_COLOURS = (
     "#0072B2",
@@ -59,25 +62,9 @@ def save(figure: Any, path: Path, *, title: str = "", phantom: bool = False) -> 
     write_atomically(path, data.getvalue())
 
 
-def is_phantom(data: DatasetIndex | Path) -> bool:
-    """Whether the data are phantoms: a truth file lies beside them or in a folder above.
-
-    Args:
-        data: an index (its first image's folders are searched too: a CSV file may lie anywhere),
-            or a folder.
-    """
-    if isinstance(data, Path):
-        places = [data, data.parent]
-    else:
-        places = [data.root, data.root.parent]
-        base = Path(getattr(data.source, "root", data.root))
-        places += [p for s in data.samples[:1] for p in list((base / s.path).parents)[:4]]
-    return any(says_phantom(folder / "truth.json") for folder in places)
-
-
-def says_phantom(file: Path) -> bool:
-    """Whether it is the truth file that `medimg.phantom` writes."""
-    try:
-        return b'"medimg.phantom/' in file.read_bytes()[:400]
-    except OSError:
+def is_phantom(index: DatasetIndex) -> bool:
+    """Whether the pictures are phantoms: a truth file stands in a folder above the first."""
+    if not index.samples:
         return False
+    first = index.root / index.samples[0].path.partition("::")[0]
+    return any((folder / "truth.json").is_file() for folder in list(first.parents)[:4])

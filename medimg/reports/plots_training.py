@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from medimg.reports.plots import CLASS_COLOURS, GREY, figure, is_phantom, save
 
 if TYPE_CHECKING:
+    from medimg.core.types import DatasetIndex
     from medimg.training.experiment import Experiment
     from medimg.training.lr_finder import RangeTest
     from medimg.training.run import Finished
 
 
-def lr_curve(test: RangeTest, path: Path, name: str, phantom: bool = False) -> None:
+def lr_curve(test: RangeTest, path: Path, index: DatasetIndex) -> None:
     """Loss against learning rate, the candidates and the suggestion marked."""
     fig, axes = figure(1, width=7.0, height=4.2)
     axis = axes[0]
@@ -31,7 +32,7 @@ def lr_curve(test: RangeTest, path: Path, name: str, phantom: bool = False) -> N
     axis.set_xlabel("learning rate")
     axis.set_ylabel("training loss")
     axis.legend(frameon=False)
-    save(fig, path, title=f"Learning-rate range test, {name}", phantom=phantom)
+    save(fig, path, title=f"Learning-rate range test, {index.name}", phantom=is_phantom(index))
 
 
 def run_plots(finished: Finished, experiment: Experiment, folder: Path) -> list[str]:

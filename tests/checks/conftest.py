@@ -78,13 +78,26 @@ def run_check() -> Callable[..., list[Finding]]:
 
 
 @pytest.fixture
+def planted(tmp_path) -> Callable[..., CheckContext]:
+    """A function that writes files (name to pixels or bytes) and scans them as a dataset."""
+
+    def make(files: Mapping[str, np.ndarray | bytes], **options: str) -> CheckContext:
+        return look(plant(tmp_path / "set", files), **options)
+
+    return make
+
+
+@pytest.fixture(name="noise")
+def noise_function() -> Callable[..., np.ndarray]:
+    return noise
+
+
+@pytest.fixture
 def small_set() -> dict[str, np.ndarray | bytes]:
-    """Files of a small dataset: two classes, train and test, three pictures each."""
+    """Files of a small dataset: two classes in train and test, three patients each."""
+    parts = [("train", "a"), ("train", "b"), ("test", "a"), ("test", "b")]
     return {
-        f"{split}/{label}/p{base + n}_1.png": noise(base + n)
-        for base, (split, label) in enumerate(
-            [("train", "a"), ("train", "b"), ("test", "a"), ("test", "b")], start=1
-        )
-        for base in [base * 10]
+        f"{split}/{label}/p{10 * place + n}_1.png": noise(10 * place + n)
+        for place, (split, label) in enumerate(parts)
         for n in range(3)
     }

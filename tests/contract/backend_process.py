@@ -96,11 +96,7 @@ def run(name: str, cases: str, starts: str, answers: str) -> None:
 
 
 def protocol(name: str, folder: str) -> None:
-    backend = plugins().backend(name)[1]
-    check_backend(backend, Path(folder))
-    if "resnet18-small" in backend.architectures():
-        spec = plugins().registry().model("resnet18-small").spec(2, 8)
-        check_backend(backend, Path(folder) / "resnet", [spec])
+    check_backend(plugins().backend(name)[1], Path(folder))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,141 @@
+"""Copies of a picture: on two sides, in one class and part, and pictures that only look alike."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+
+def saved(pixels: np.ndarray, suffix: str, *options: int) -> bytes:
+    return cv2.imencode(suffix, pixels, list(options))[1].tobytes()
+
+
+@pytest.fixture
+def picture(noise):
+    return noise(500, 96, 96)
+
+
+def files_of(finding) -> list[set[str]]:
+    return [set(row["files"]) for row in finding.items]
+
+
+def test_byte_identical_pictures_on_two_sides(planted, run_check, small_set, picture):
+    context = planted(
+        small_set | {"train/a/x.png": picture, "test/a/y.png": picture, "test/a/z.png": picture}
+    )
+    (finding,) = run_check("duplicates-across-splits", context)
+    assert (finding.severity, finding.count) == ("error", 1)
+    assert finding.message == (
+        "1 picture stands on two sides of the split (1 byte-identical, 0 pixel-identical)"
+    )
+    assert files_of(finding) == [{"train/a/x.png", "test/a/y.png", "test/a/z.png"}]
+    assert finding.items[0]["splits"] == ["test", "train"]
+    assert finding.items[0]["identical"] == "bytes"
+    assert run_check("duplicates-across-classes", context) == []
+
+
+@pytest.mark.parametrize("form", ["bmp", "colour png", "16 bit"])
+def test_pixel_identical_pictures_on_two_sides(form, planted, run_check, small_set, picture):
+    other = {
+        "bmp": ("test/a/y.bmp", saved(picture, ".bmp")),
+        "colour png": ("test/a/y.png", saved(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR), ".png")),
+        "16 bit": ("test/a/y.tif", saved(picture.astype(np.uint16) * 257, ".tif")),
+    }
+    context = planted(small_set | {"train/a/x.png": picture} | dict([other[form]]))
+    (finding,) = run_check("duplicates-across-splits", context)
+    assert finding.count == 1 and finding.items[0]["identical"] == "pixels"
+    assert "0 byte-identical, 1 pixel-identical" in finding.message
+
+
+def test_a_picture_in_two_classes_is_an_error_without_a_split_too(planted, run_check, noise):
+    files = {f"{c}/{n}.png": noise(20 * k + n) for k, c in enumerate("ab") for n in range(4)}
+    files["b/again.png"] = files["a/0.png"]
+    context = planted(files)
+    (finding,) = run_check("duplicates-across-classes", context)
+    assert (finding.severity, finding.count) == ("error", 1)
+    assert files_of(finding) == [{"a/0.png", "b/again.png"}]
+    assert finding.items[0]["classes"] == ["a", "b"]
+
+
+def test_copies_within_a_class_and_part_are_a_warning(planted, run_check, small_set, picture):
+    context = planted(
+        small_set | {"train/a/x.png": picture, "train/a/y.png": picture, "train/a/z.png": picture}
+    )
+    (finding,) = run_check("exact-duplicates", context)
+    assert (finding.severity, finding.count) == ("warning", 1)
+    assert "(2 copies too many)" in finding.message
+    assert files_of(finding) == [{"train/a/x.png", "train/a/y.png", "train/a/z.png"}]
+    assert run_check("duplicates-across-splits", context) == []
+
+
+def test_copies_within_train_count_though_test_holds_one_as_well(
+    planted, run_check, small_set, picture
+):
+    context = planted(
+        small_set | {"train/a/x.png": picture, "train/a/y.png": picture, "test/a/z.png": picture}
+    )
+    (within,) = run_check("exact-duplicates", context)
+    assert files_of(within) == [{"train/a/x.png", "train/a/y.png"}]
+    (across,) = run_check("duplicates-across-splits", context)
+    assert files_of(across) == [{"train/a/x.png", "train/a/y.png", "test/a/z.png"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "remade"),
+    [
+        ("y.jpg", lambda p: saved(p, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 75)),
+        ("y.png", lambda p: saved(cv2.resize(p, (144, 144), interpolation=cv2.INTER_CUBIC), ".png")),
+        ("y.png", lambda p: saved(cv2.resize(p, (72, 72), interpolation=cv2.INTER_AREA), ".png")),
+    ],
+    ids=["recompressed", "enlarged", "shrunk"],
+)
+def test_a_picture_saved_anew_is_confirmed_by_its_pixels(
+    name, remade, planted, run_check, small_set, picture
+):
+    context = planted(small_set | {"train/a/x.png": picture, f"test/a/{name}": remade(picture)})
+    (finding,) = run_check("duplicates-across-splits", context)
+    assert (finding.severity, finding.count) == ("error", 1)
+    assert files_of(finding) == [{"train/a/x.png", f"test/a/{name}"}]
+    assert finding.items[0]["identical"] == "nearly"
+    assert finding.items[0]["correlation"] >= 0.999
+    assert run_check("near-duplicates", context) == []
+
+
+def test_every_file_of_a_near_copy_is_named(planted, run_check, small_set, picture):
+    again = saved(picture, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 80)
+    context = planted(
+        small_set
+        | {"train/a/x.png": picture, "train/a/again.png": picture}
+        | {"train/b/y.jpg": again, "test/b/y.jpg": again}
+    )
+    names = {"train/a/x.png", "train/a/again.png", "train/b/y.jpg", "test/b/y.jpg"}
+    for check in ("duplicates-across-splits", "duplicates-across-classes"):
+        (finding,) = run_check(check, context)
+        assert set.union(*files_of(finding)) == names, check
+
+
+def test_near_copies_on_one_side_are_a_warning(planted, run_check, small_set, picture):
+    again = saved(picture, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 80)
+    context = planted(small_set | {"train/a/x.png": picture, "train/a/y.jpg": again})
+    (finding,) = run_check("near-duplicates", context)
+    assert (finding.severity, finding.count) == ("warning", 1)
+    assert "1 nearly identical, 0 similar" in finding.message
+    assert files_of(finding) == [{"train/a/x.png", "train/a/y.jpg"}]
+    assert run_check("duplicates-across-splits", context) == []
+
+
+def test_look_alikes_on_two_sides_are_no_error(planted, run_check, small_set, picture):
+    """Another picture with the same gradients: a neighbour by hash, no copy by its pixels."""
+    blob = np.zeros((96, 96), np.float32)
+    cv2.circle(blob, (30, 40), 9, 40.0, -1)
+    other = np.clip(picture + cv2.GaussianBlur(blob, (0, 0), 4), 0, 255).astype(np.uint8)
+    context = planted(small_set | {"train/a/x.png": picture, "test/a/y.png": other})
+    assert run_check("duplicates-across-splits", context) == []
+
+
+def test_a_picture_without_a_split_is_on_no_side(planted, run_check, small_set, picture):
+    context = planted(small_set | {"train/a/x.png": picture, "train/a/y.png": picture})
+    samples = tuple(s for s in context.index.samples if s.split == "train")
+    alone = type(context)(context.index.with_samples(samples), context.scan)
+    assert run_check("duplicates-across-splits", alone) == []
