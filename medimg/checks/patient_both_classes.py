@@ -19,7 +19,8 @@ def check(context: CheckContext) -> list[Finding]:
         Finding(
             "patient-both-classes",
             "info",
-            f"{len(mixed)} of {len(groups)} patients have images of more than one class",
+            f"{len(mixed)} of {len(groups)} patients {'has' if len(mixed) == 1 else 'have'} "
+            "images of more than one class",
             len(mixed),
             tuple(
                 {"patient": g, "classes": sorted({str(s.label) for s in own})}

@@ -76,7 +76,7 @@ def intensity(records: Sequence[ScanRecord]) -> dict[str, Any]:
         return {"mean": None, "std": None, "percentiles": None}
     means = np.array([r.mean for r in records])
     deviations = np.array([r.std for r in records])
-    shares = np.mean([r.histogram for r in records], axis=0)
+    shares = np.mean([r.histogram for r in records if r.histogram is not None], axis=0)
     cumulative = np.cumsum(shares) / shares.sum()
     width = 256 / len(shares)
     return {
@@ -192,7 +192,8 @@ def command(
     result["plots"] = dataset_plots(index, records, job.folder, job.seed)
     unreadable = sum(bool(r.error) for r in records.values())
     if unreadable:
-        job.note(f"{unreadable} images can't be decoded: medimg verify {dataset} names them",
+        number = f"{unreadable} image{'s' * (unreadable != 1)}"
+        job.note(f"{number} can't be decoded: medimg verify {dataset} names them",
                  severity="warning")
     for finding in index.findings:
         if finding.severity != "info":

@@ -102,9 +102,10 @@ def clean(context: CheckContext) -> tuple[list[Sample], list[str]]:
     train: evaluation stays as published.
     """
     from medimg.core.checking import grouped
+    from medimg.core.near_copies import keys_of
 
-    picture = pictures(context)
     kept = context.readable()
+    picture = keys_of(kept, context.scan, context.near_copies)
     words = [left_out(len(context.index) - len(kept), "unreadable")]
     same = grouped(kept, lambda s: picture[s.path])
     ambiguous = {p for p, own in same.items() if len({s.label for s in own}) > 1}
@@ -116,23 +117,6 @@ def clean(context: CheckContext) -> tuple[list[Sample], list[str]]:
     kept, dropped = keep_one_side(kept, lambda s: s.group)
     words.append(left_out(dropped, "of patients who are in evaluation too"))
     return kept, [w for w in words if w]
-
-
-def pictures(context: CheckContext) -> dict[str, str]:
-    """Path to the picture that it shows: the same for pixel-identical and confirmed near copies."""
-    own = {s.path: context.record(s).pixel_hash for s in context.readable()}
-    stands_for: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while name in stands_for:
-            name = stands_for[name]
-        return name
-
-    for pair in context.near_copies:
-        one, other = root(own[pair.first.path]), root(own[pair.second.path])
-        if pair.confirmed and one != other:
-            stands_for[other] = one
-    return {path: root(name) for path, name in own.items()}
 
 
 def left_out(count: int, why: str) -> str:

@@ -78,7 +78,8 @@ def read_header(data: bytes) -> Header | None:
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return webp_header(data)
     if data[:6] in (b"GIF87a", b"GIF89a") and len(data) >= 10:
-        return Header(GIF, *struct.unpack_from("<HH", data, 6), "P")
+        width, height = struct.unpack_from("<HH", data, 6)
+        return Header(GIF, width, height, "P")
     return pnm_header(data)
 
 
@@ -173,6 +174,9 @@ def is_truncated(data: bytes, header: Header) -> bool:
     if header.format == WEBP:
         return struct.unpack_from("<I", data, 4)[0] + 8 > len(data)
     if header.format == JPEG:
+        if data.endswith(b"\xff\xd9"):
+            return False
+        # bytes may follow the end mark; a thumbnail's own end mark stands before the picture
         scan = data.rfind(b"\xff\xda")
         return scan < 0 or data.find(b"\xff\xd9", scan) < 0
     return False

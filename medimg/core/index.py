@@ -7,6 +7,7 @@ names, the positive class, and an index written as a CSV file that every command
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -74,7 +75,11 @@ class FileSource:
         Raises:
             OSError: it can't be read.
         """
-        return self.file(path).read_bytes()
+        file = self.file(path)
+        if not file.is_file() and file.exists():
+            # a pipe or a device would be waited for without end
+            raise OSError(errno.EINVAL, "it is no file", str(file))
+        return file.read_bytes()
 
 
 class MemberSource(FileSource):

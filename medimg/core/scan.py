@@ -25,6 +25,7 @@ LEVELS = np.arange(256, dtype=np.float64)
 PERCENTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 # 8×9 cells of 4×4 pixels: the gradient hash and the outer frame come from one small picture
 SMALL_HEIGHT, SMALL_WIDTH = 32, 36
+COLUMN_CELLS = np.repeat(np.eye(9, dtype=np.float32), SMALL_WIDTH // 9, axis=0)
 # an eighth of each side, all round
 FRAME = np.flatnonzero(np.pad(np.zeros((24, 28), bool), 4, constant_values=True))
 FEATURE_NAMES = (
@@ -207,7 +208,7 @@ def shrunk(grey: np.ndarray) -> np.ndarray:
 
     Averaging every pixel costs more than decoding, where the sides are no multiples of 32 and 36.
     """
-    if min(grey.shape) > 8 * SMALL_WIDTH:
+    if grey.shape[0] >= 4 * SMALL_HEIGHT and grey.shape[1] >= 4 * SMALL_WIDTH:
         grey = cv2.resize(grey, (4 * SMALL_WIDTH, 4 * SMALL_HEIGHT))
     return cv2.resize(grey, (SMALL_WIDTH, SMALL_HEIGHT), interpolation=cv2.INTER_AREA)
 
@@ -239,8 +240,8 @@ def single_channel(image: np.ndarray) -> np.ndarray:
     if not (np.array_equal(row[:, 0], row[:, 1]) and np.array_equal(row[:, 0], row[:, 2])):
         return image
     first = cv2.extractChannel(image, 0)
-    others = (cv2.extractChannel(image, n) for n in (1, 2))
-    return first if all(cv2.norm(first, c, cv2.NORM_INF) == 0 for c in others) else image
+    grey = cv2.norm(image, cv2.cvtColor(first, cv2.COLOR_GRAY2BGR), cv2.NORM_INF) == 0
+    return first if grey else image
 
 
 def describe(raws: list[Raw]) -> list[ScanRecord]:
@@ -253,7 +254,8 @@ def describe(raws: list[Raw]) -> list[ScanRecord]:
     means = shares @ LEVELS
     stds = np.sqrt(np.maximum(shares @ LEVELS**2 - means**2, 0.0))
     below = np.cumsum(shares, axis=1)
-    levels = [(below < p - 1e-12).sum(axis=1).tolist() for p in PERCENTILES]
+    levels = np.stack([(below < p - 1e-12).sum(axis=1) for p in PERCENTILES], axis=1)
+    percentiles = levels.astype(float).tolist()
     histograms = np.rint(shares.reshape(len(raws), BINS, -1).sum(axis=2) * 65535).astype(np.uint16)
     corners = np.array([raw.corners for raw in raws])
     frame = mean_and_spread(small.reshape(len(small), -1)[:, FRAME])
@@ -262,9 +264,9 @@ def describe(raws: list[Raw]) -> list[ScanRecord]:
     return [
         ScanRecord(
             **raw.known,
-            mean=float(means[i]),
-            std=float(stds[i]),
-            percentiles=tuple(float(level[i]) for level in levels),
+            mean=means.item(i),
+            std=stds.item(i),
+            percentiles=tuple(percentiles[i]),
             # copies, so that a kept record does not keep its whole block
             histogram=histograms[i].copy(),
             dhash=hashes[i],
@@ -280,9 +282,9 @@ def gradient_hashes(small: np.ndarray) -> list[int]:
     Args:
         small: UInt8[N, 32, 36].
     """
-    cells = small.reshape(len(small), 8, SMALL_HEIGHT // 8, 9, SMALL_WIDTH // 9).sum(
-        axis=(2, 4), dtype=np.int32
-    )
+    # whole numbers, exact in float32; a product is faster than sums over short axes
+    rows = small.reshape(-1, SMALL_WIDTH).astype(np.float32) @ COLUMN_CELLS
+    cells = rows.reshape(len(small), 8, SMALL_HEIGHT // 8, 9).sum(axis=2)
     bits = (cells[:, :, 1:] > cells[:, :, :-1]).reshape(len(small), 64)
     return [int.from_bytes(row.tobytes(), "big") for row in np.packbits(bits, axis=1)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +64,18 @@ def save(figure: Any, path: Path, *, title: str = "", phantom: bool = False) -> 
 
 
 def is_phantom(index: DatasetIndex) -> bool:
-    """Whether the pictures are phantoms: a truth file stands in a folder above the first."""
+    """Whether the pictures are phantoms: their truth file stands in a folder above the first."""
     if not index.samples:
         return False
-    first = index.root / index.samples[0].path.partition("::")[0]
-    return any((folder / "truth.json").is_file() for folder in list(first.parents)[:4])
+    base = getattr(index.source, "root", index.root)
+    # an index that lies elsewhere names its pictures by ../..
+    first = Path(os.path.abspath(base / index.samples[0].path.partition("::")[0]))
+    return any(says_phantom(folder / "truth.json") for folder in list(first.parents)[:4])
+
+
+def says_phantom(file: Path) -> bool:
+    """Whether it is the truth file that `medimg.phantom` writes."""
+    try:
+        return b'"medimg.phantom/' in file.read_bytes()[:400]
+    except OSError:
+        return False

@@ -104,7 +104,8 @@ def intensities(
     """Shares of grey levels by class: classes that differ here may be told by exposure alone."""
     fig, axes = figure(1, width=7.0, height=3.8)
     for number, name in enumerate(index.classes):
-        own = [records[s.path].histogram for s in readable if s.label == name]
+        kept = (records[s.path].histogram for s in readable if s.label == name)
+        own = [histogram for histogram in kept if histogram is not None]
         if own:
             shares = np.mean(own, axis=0) / 65535
             levels = (np.arange(len(shares)) + 0.5) * 256 / len(shares)

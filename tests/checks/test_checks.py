@@ -44,9 +44,10 @@ def clean_samples(counts: Mapping[str, Mapping[str, int]] | None = None) -> list
     """Two classes in three splits; two images a patient, on one side, of one class."""
     counts = counts or {split: {"sick": 40, "well": 40} for split in ("train", "val", "test")}
     return [
-        Sample(f"{split}/{label}/{split}-{label}-{n}.png", label, f"{split}-{label}-{n // 2}", split)
+        Sample(f"{split}/{label}/{name}-{n}.png", label, f"{name}-{n // 2}", split)
         for split, own in counts.items()
         for label, count in own.items()
+        for name in [f"{split}-{label}"]
         for n in range(count)
     ]
 
@@ -59,9 +60,9 @@ def context_of(
     """A CheckContext from samples, pictures by path, and fields of the index."""
     own = tuple(clean_samples() if samples is None else samples)
     classes = tuple(sorted({s.label for s in own if s.label}))
-    settings = {"classes": classes, "patients": "made up", **fields}
+    settings = {"classes": classes, "patients": "made up", "layout": "folder", **fields}
     index = DatasetIndex(
-        "planted", Path("planted"), "folder", Pictures(pictures or {}), own, **settings
+        "planted", Path("planted"), source=Pictures(pictures or {}), samples=own, **settings
     )
     return CheckContext(index, scan(index))
 

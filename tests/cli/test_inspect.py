@@ -1,0 +1,160 @@
+"""medimg inspect: what it says of a dataset, held to NumPy, and the pictures that it draws."""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from medimg.cli.main import run
+from medimg.core.report import check_shape
+
+
+@dataclass
+class Result:
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def call(*arguments: object, cwd: Path) -> Result:
+    """The command line, as a shell would call it."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = run(["inspect", *map(str, arguments), "--out", str(cwd / "runs"), "--name", "look"])
+    return Result(code, out.getvalue(), err.getvalue())
+
+
+def report_of(*arguments: object, cwd: Path) -> dict:
+    result = call(*arguments, "--json", cwd=cwd)
+    assert result.exit_code == 0
+    report = json.loads(result.stdout)
+    assert check_shape(report) == []
+    return report
+
+
+@pytest.fixture
+def mixed(tmp_path) -> tuple[Path, dict[str, list[np.ndarray]]]:
+    """Two classes of different brightness; sizes, modes and formats that can be counted."""
+    random, pixels = np.random.default_rng(0), {"dark": [], "light": []}
+    for number in range(12):
+        for label, low in (("dark", 0), ("light", 128)):
+            image = random.integers(low, low + 128, (20, 30 if number < 8 else 40), np.uint8)
+            pixels[label].append(image)
+            suffix = ".bmp" if number < 3 else ".png"
+            stored = np.dstack([image] * 3) if number < 6 else image
+            file = tmp_path / "set" / "train" / label / f"p{number // 2}{label}_{number}{suffix}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(cv2.imencode(suffix, stored)[1].tobytes())
+    return tmp_path / "set", pixels
+
+
+def test_what_is_there_is_counted(mixed, tmp_path):
+    root, _ = mixed
+    result = report_of(root, "-o", r"group_regex=(p\d+\w+?)_", cwd=tmp_path)["result"]
+    assert result["sizes"]["width"] == {"min": 30, "median": 30, "max": 40}
+    assert result["sizes"]["commonest"][0] == {"width": 30, "height": 20, "images": 16}
+    assert result["sizes"]["distinct"] == 2
+    assert result["modes"] == {"RGB": 12, "L": 12}
+    assert result["formats"] == {"PNG": 18, "BMP": 6}
+    assert result["groups"]["patients"] == 12
+    assert result["groups"]["images_per_patient"] == {"min": 2, "median": 2, "max": 2}
+    assert result["groups"]["with_several_classes"] == 0
+
+
+def test_intensities_are_those_of_numpy(mixed, tmp_path):
+    root, pixels = mixed
+    intensity = report_of(root, cwd=tmp_path)["result"]["intensity"]
+    for label, images in pixels.items():
+        got = intensity["by_class"][label]
+        assert got["mean"] == pytest.approx(np.mean([i.mean() for i in images]), abs=1e-6)
+        # every image counts alike, whatever its size
+        moment = np.mean([(i.astype(float) ** 2).mean() for i in images])
+        assert got["std"] == pytest.approx(np.sqrt(moment - got["mean"] ** 2), abs=1e-6)
+        together = np.concatenate([i.ravel() for i in images])
+        for p, value in got["percentiles"].items():
+            assert value == pytest.approx(np.percentile(together, float(p)), abs=5)
+    assert intensity["all"]["mean"] == pytest.approx(
+        np.mean([v["mean"] for v in intensity["by_class"].values()]))
+
+
+def test_patients_that_are_unknown_are_null(mixed, tmp_path):
+    assert report_of(mixed[0], cwd=tmp_path)["result"]["groups"] is None
+
+
+def test_the_plots_are_pictures(mixed, tmp_path):
+    plots = report_of(mixed[0], "-o", r"group_regex=(p\d+\w+?)_", cwd=tmp_path)["result"]["plots"]
+    names = {"classes", "samples", "intensities", "sizes", "patients"}
+    assert {Path(p).stem for p in plots} == names
+    for plot in plots:
+        image = cv2.imread(str(tmp_path / "runs" / "look" / plot))
+        assert image is not None and min(image.shape[:2]) > 200
+        assert image.std() > 5, f"{plot} is blank"
+
+
+def test_what_is_printed(mixed, tmp_path):
+    result = call(mixed[0], cwd=tmp_path)
+    for words in ("24 images", "30×20 to 40×20 px", "RGB 12, L 12", "Patients     unknown",
+                  "Next: medimg verify"):
+        assert words in result.stdout, words
+
+
+def test_a_file_in_error_is_counted_out_and_said(mixed, tmp_path):
+    root, _ = mixed
+    (root / "train" / "dark" / "empty.png").write_bytes(b"")
+    result = call(root, cwd=tmp_path)
+    assert result.exit_code == 0
+    assert "1 image can't be decoded" in result.stderr
+
+
+def test_a_set_without_one_readable_picture_still_reports(tmp_path):
+    for label in "ab":
+        (tmp_path / "set" / label).mkdir(parents=True)
+        (tmp_path / "set" / label / "1.png").write_bytes(b"no image")
+    result = report_of(tmp_path / "set", cwd=tmp_path)["result"]
+    assert result["intensity"]["all"] == {"mean": None, "std": None, "percentiles": None}
+    assert result["modes"] == {} and result["sizes"]["width"] is None
+
+
+def test_phantoms_are_called_phantoms(tmp_path, monkeypatch):
+    """Also where the dataset is an index of theirs that lies elsewhere."""
+    from medimg.core.index import write_index_csv
+    from medimg.manager import plugins
+    from medimg.opening import open_dataset
+    from medimg.phantom import make_dataset
+    from medimg.reports import plots
+
+    make_dataset(tmp_path / "set", images=12, size_px=64, faults=())
+    manager = plugins()
+    given = {"layout": None, "options": {}, "manager": manager, "registry": manager.registry()}
+    index = open_dataset(str(tmp_path / "set"), **given)
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    table = write_index_csv(index, tmp_path / "far" / "away" / "clean.csv")
+    assert plots.is_phantom(index) and plots.is_phantom(open_dataset(str(table), **given))
+    titles = []
+    monkeypatch.setattr(
+        "matplotlib.figure.Figure.suptitle", lambda self, text, **_: titles.append(text))
+    assert call(table, cwd=tmp_path).exit_code == 0
+    assert len(titles) >= 4 and all("phantom" in title for title in titles)
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "classes"),
+    [
+        ("brain_tumor_mri", 893, 4),
+        ("idc_breast_histopathology", 1658, 2),
+        ("wbc_zheng_csv", 141, 5),
+        ("breakhis_mini", 7, 2),
+    ],
+)
+def test_real_samples(shared_data, tmp_path, name, images, classes):
+    report = report_of(shared_data / name, cwd=tmp_path)
+    assert report["dataset"]["images"] == images
+    assert len(report["dataset"]["classes"]) == classes
+    assert sum(report["result"]["modes"].values()) == images
