@@ -126,8 +126,9 @@ class PluginManager:
                         f"{hook} of {distribution} returned {type(info).__name__}, "
                         f"not {record.__name__}"
                     )
-                yield Offer(kind, self._qualified(info, kind, distribution), name, distribution,
-                            version)
+                yield Offer(
+                    kind, self._qualified(info, kind, distribution), name, distribution, version
+                )
 
     @staticmethod
     def _qualified(info: Any, kind: str, distribution: str) -> Any:
@@ -262,8 +263,10 @@ class PluginManager:
                 why = error.message
             except Exception as error:  # a framework's own start-up may raise anything
                 why = reason_of(error)
-        raise BackendError(f"the backend {info.name!r} does not work here: {why}",
-                           f"Install it: {info.install_hint}" if info.install_hint else "")
+        raise BackendError(
+            f"the backend {info.name!r} does not work here: {why}",
+            f"Install it: {info.install_hint}" if info.install_hint else "",
+        )
 
     def registry(self) -> Any:
         """The merged registry of cards."""

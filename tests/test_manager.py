@@ -1,4 +1,4 @@
-"""Plugins are loaded one by one; the broken are isolated, conflicts named, misspellings reported."""
+"""Plugins are loaded one by one: broken ones isolated, conflicts and misspelt hooks named."""
 
 from __future__ import annotations
 
@@ -145,7 +145,9 @@ def test_no_backend_at_all_says_how_to_install_one():
 
 
 def test_an_unknown_backend_names_the_near_miss(monkeypatch):
-    manager = PluginManager([plugin(monkeypatch, "one", medimg_backends=lambda: [backend("torch")])])
+    manager = PluginManager(
+        [plugin(monkeypatch, "one", medimg_backends=lambda: [backend("torch")])]
+    )
 
     with pytest.raises(UsageError) as caught:
         manager.backend("troch")

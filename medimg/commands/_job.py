@@ -200,6 +200,9 @@ def existing_folder(path: str, what: str) -> Path:
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise InputError(f"the {what} {path} does not exist" if not folder.exists()
-                         else f"the {what} {path} is no folder")
+        raise InputError(
+            f"the {what} {path} does not exist"
+            if not folder.exists()
+            else f"the {what} {path} is no folder"
+        )
     return folder

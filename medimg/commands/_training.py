@@ -66,6 +66,11 @@ training_options = stack(
     click.option(
         "--schedule", metavar="NAME", help="one-cycle, cosine, constant or plateau. [one-cycle]"
     ),
+    click.option(
+        "--monitor",
+        type=click.Choice(["auto", "val_loss", "val_auroc"]),
+        help="What chooses the best epoch; auto: AUROC for one-cycle and cosine, else loss.",
+    ),
     click.option("--patience", type=int, metavar="N", help="Stop after N epochs without gain."),
     click.option("--balance", metavar="METHOD", help="class-weight, oversample, undersample."),
     click.option(

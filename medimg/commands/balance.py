@@ -137,13 +137,18 @@ def table(result: Mapping[str, Any]) -> str:
     from tabulate import tabulate
 
     rows = [
-        [name, result["before"][name], result["after"][name],
-         f"{result['class_weights'][name]:.3f}", f"{100 * was:.1f} %", f"{100 * now:.1f} %"]
+        [
+            name,
+            result["before"][name],
+            result["after"][name],
+            f"{result['class_weights'][name]:.3f}",
+            f"{100 * was:.1f} %",
+            f"{100 * now:.1f} %",
+        ]
         for name, (was, now) in shares(result).items()
     ]
     headers = ["class", "before", "after", "weight", "share of the loss", "balanced"]
-    return tabulate(rows, headers=headers, disable_numparse=True,
-                    colalign=("left", *["right"] * 5))
+    return tabulate(rows, headers=headers, disable_numparse=True, colalign=("left", *["right"] * 5))
 
 
 def file_text(result: Mapping[str, Any], index: DatasetIndex, plan: SamplingPlan, seed: int) -> str:

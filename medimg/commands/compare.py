@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 BINARY = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "f1")
 MULTICLASS = ("auroc", "accuracy", "balanced_accuracy", "macro_f1")
-FORMATS = {"table": "simple", "md": "github", "csv": None, "html": "html"}
+FORMATS = {"table": "simple", "md": "github", "csv": "", "html": "html"}
 NEITHER_RUN_NOR_REPORT = ("report.json", "recipe.yaml")
 
 
@@ -152,8 +152,10 @@ def conclude(pairs: list[dict[str, Any]], metric: str) -> str:
     base = family[0]["b"]
     if not told:
         return f"In {metric} no run can be told from {base} on these samples (Holm, 5 %)."
-    return f"In {metric} {', '.join(p['a'] for p in told)} differ{'s' * (len(told) == 1)} from " \
+    return (
+        f"In {metric} {', '.join(p['a'] for p in told)} differ{'s' * (len(told) == 1)} from "
         f"{base} (Holm, 5 %)."
+    )
 
 
 @click.command("compare", epilog="Example: medimg compare runs/* --metric auroc")
@@ -248,9 +250,7 @@ def is_trained(folder: Path) -> bool:
     return not isinstance(report, dict) or report.get("command") in ("train", "finetune")
 
 
-def chosen_baseline(
-    entries: list[Entry], asked: str | None, names: list[str]
-) -> Entry | None:
+def chosen_baseline(entries: list[Entry], asked: str | None, names: list[str]) -> Entry | None:
     """The baseline asked for, else the first run.
 
     Raises:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from medimg.core.types import DatasetIndex
     from medimg.phantom import PhantomTruth
 
-EPOCHS, PHANTOM_EPOCHS = 15, 24
+EPOCHS, PHANTOM_EPOCHS = 20, 24
 # phantoms are few: half the usual batch gives twice the steps
 PHANTOM_SETTINGS = ["--image-size", "64", "--batch-size", "16", "--augment", "light"]
 RATIOS = "60/15/25"
@@ -355,7 +355,7 @@ def command(data: str | None, folder: str, backend: str, seed: int, **common: An
     clean = look(walk, dataset, truth)
     models = MODELS.get(chosen, DEFAULT_MODELS)
     setting = ["--backend", chosen, "--seed", str(seed)]
-    setting += PHANTOM_SETTINGS if truth is not None else []
+    setting += PHANTOM_SETTINGS if truth is not None else ["--batch-size", "32"]
     official = truth is None and "test" in index.splits()
     splits = make_split(walk, clean, official)
     rate = prepare_training(walk, clean, [*setting, *splits], models[0])

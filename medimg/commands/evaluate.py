@@ -55,7 +55,11 @@ def read_test_data(
     records = job.scan(index)
     if own:
         index, note = ensure_splits(
-            index, splits or str(run.folder / "splits.csv"), None, 0, keep_together=copies(index, records)
+            index,
+            splits or str(run.folder / "splits.csv"),
+            None,
+            0,
+            keep_together=copies(index, records),
         )
     elif splits:
         index, note = ensure_splits(index, splits, None, 0)
@@ -300,8 +304,10 @@ def training_of(run: Run) -> dict[str, Any]:
 
 def say(job: Job, run: Run, result: dict[str, Any], data: Data) -> None:
     patients = f" of {result['groups']:,} patients" if result["groups"] else ""
-    job.say(f"{run.name} on {data.index.name}, {result['split']}: {result['images']:,} images"
-            + patients)
+    job.say(
+        f"{run.name} on {data.index.name}, {result['split']}: {result['images']:,} images"
+        + patients
+    )
     cut = result["threshold"]
     if cut:
         on = f", chosen on {cut['chosen_on']}" if cut["chosen_on"] else ""

@@ -41,6 +41,7 @@ def recipe_for(parent: Run, flags: dict[str, Any], file: str | None) -> Recipe:
         "learning_rate": float(parent.recipe["learning_rate"]) * RATE_SHARE,
         "schedule": "constant",
         "patience": None,
+        "monitor": "auto",
         "weights": "none",
         "freeze": "none",
         "unfreeze": None,
@@ -48,9 +49,7 @@ def recipe_for(parent: Run, flags: dict[str, Any], file: str | None) -> Recipe:
         "split_ratios": None,
     }
     chosen = {name: getattr(asked, name) for name in asked.model_fields_set}
-    return resolve(
-        {**settings, **chosen, "parent": str(parent.folder.resolve())}, {}
-    )
+    return resolve({**settings, **chosen, "parent": str(parent.folder.resolve())}, {})
 
 
 def finetune(parent: Run, experiment: Experiment, job: Job) -> Finished:

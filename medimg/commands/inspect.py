@@ -83,8 +83,7 @@ def intensity(records: Sequence[ScanRecord]) -> dict[str, Any]:
         "mean": float(means.mean()),
         "std": float(np.sqrt(np.mean(deviations**2) + means.var())),
         "percentiles": {
-            str(p): float((np.searchsorted(cumulative, p / 100) + 0.5) * width)
-            for p in PERCENTILES
+            str(p): float((np.searchsorted(cumulative, p / 100) + 0.5) * width) for p in PERCENTILES
         },
     }
 
@@ -140,8 +139,13 @@ def facts(index: DatasetIndex, result: dict[str, Any]) -> list[list[str]]:
     size = result["sizes"]
     if size["width"]:
         w, h = size["width"], size["height"]
-        rows.append(["Sizes", f"{w['min']}×{h['min']} to {w['max']}×{h['max']} px, "
-                              f"median {w['median']}×{h['median']}, {size['distinct']} distinct"])
+        rows.append(
+            [
+                "Sizes",
+                f"{w['min']}×{h['min']} to {w['max']}×{h['max']} px, "
+                f"median {w['median']}×{h['median']}, {size['distinct']} distinct",
+            ]
+        )
     rows.append(["Modes", counted(result["modes"])])
     rows.append(["Formats", counted(result["formats"])])
     level = result["intensity"]["all"]
@@ -150,8 +154,13 @@ def facts(index: DatasetIndex, result: dict[str, Any]) -> list[list[str]]:
     people = result["groups"]
     if people:
         each = people["images_per_patient"]
-        rows.append(["Patients", f"{people['patients']:,} ({people['source']}), {each['min']} to "
-                                 f"{each['max']} images each, median {each['median']}"])
+        rows.append(
+            [
+                "Patients",
+                f"{people['patients']:,} ({people['source']}), {each['min']} to "
+                f"{each['max']} images each, median {each['median']}",
+            ]
+        )
         rows.append(["", f"{people['with_several_classes']:,} with several classes"])
     else:
         rows.append(["Patients", "unknown (-o group_regex=… or -o group=COLUMN names them)"])
@@ -193,8 +202,9 @@ def command(
     unreadable = sum(bool(r.error) for r in records.values())
     if unreadable:
         number = f"{unreadable} image{'s' * (unreadable != 1)}"
-        job.note(f"{number} can't be decoded: medimg verify {dataset} names them",
-                 severity="warning")
+        job.note(
+            f"{number} can't be decoded: medimg verify {dataset} names them", severity="warning"
+        )
     for finding in index.findings:
         if finding.severity != "info":
             job.note(f"{finding.check}: {finding.message}", severity=finding.severity)

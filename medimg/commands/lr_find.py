@@ -73,8 +73,9 @@ def command(steps: int, start: float, end: float, seed: int, **options: Any) -> 
 
     if not 0 < start < end:
         raise UsageError(f"--start {start} must be above 0 and below --end {end}")
-    common = {k: options.pop(k) for k in ("out", "name", "as_json", "quiet", "verbose",
-                                          "no_progress")}
+    common = {
+        k: options.pop(k) for k in ("out", "name", "as_json", "quiet", "verbose", "no_progress")
+    }
     job = Job("lr-find", seed=seed, **common)
     recipe = recipe_from({**given(options), "seed": seed}, None)
     data = read_data(job, recipe)

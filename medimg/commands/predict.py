@@ -135,8 +135,11 @@ def result_of(
         "classes": classes,
         "threshold": run.card["threshold"]["value"] if used else None,
         "predictions": [
-            {"path": path.as_posix(), "label": label,
-             "probabilities": dict(zip(classes, row, strict=True))}
+            {
+                "path": path.as_posix(),
+                "label": label,
+                "probabilities": dict(zip(classes, row, strict=True)),
+            }
             for path, label, row in rows
         ],
         "failed": failed,
@@ -165,8 +168,11 @@ def table(result: Mapping[str, Any]) -> str:
         [row["path"], row["label"], *(f"{row['probabilities'][c]:.4f}" for c in result["classes"])]
         for row in result["predictions"]
     ]
-    return tabulate(rows, headers=["image", "class", *(f"p({c})" for c in result["classes"])],
-                    disable_numparse=True)
+    return tabulate(
+        rows,
+        headers=["image", "class", *(f"p({c})" for c in result["classes"])],
+        disable_numparse=True,
+    )
 
 
 def rule(run: Run) -> str:
@@ -188,8 +194,10 @@ def refuse_if_all_failed(files: Sequence[Path], failed: Sequence[Mapping[str, st
         return
     shown = "\n  ".join(f"{f['file']}: {f['reason']}" for f in failed[:10])
     more = f"\n  and {len(failed) - 10} more" if len(failed) > 10 else ""
-    raise InputError(f"no image could be read\n  {shown}{more}",
-                     "Give PNG, JPEG, TIFF, BMP or WebP images, or folders that hold them.")
+    raise InputError(
+        f"no image could be read\n  {shown}{more}",
+        "Give PNG, JPEG, TIFF, BMP or WebP images, or folders that hold them.",
+    )
 
 
 @click.command(

@@ -68,12 +68,25 @@ def table(index: DatasetIndex, made: Assignment) -> str:
     for name, ratio in made.ratios.items():
         images = sum(made.counts[name].values())
         row: list[Any] = [name, images, f"{100 * images / len(index):.1f} %", f"{100 * ratio:g} %"]
-        rows.append(row + ([made.groups[name]] if patients else [])
-                    + [made.counts[name].get(c, 0) for c in index.classes])
-    headers = ["part", "images", "share", "asked", *(["patients"] if patients else []),
-               *index.classes]
-    return tabulate(rows, headers=headers, disable_numparse=True, colalign=(
-        "left", *("right" for _ in headers[1:])))
+        rows.append(
+            row
+            + ([made.groups[name]] if patients else [])
+            + [made.counts[name].get(c, 0) for c in index.classes]
+        )
+    headers = [
+        "part",
+        "images",
+        "share",
+        "asked",
+        *(["patients"] if patients else []),
+        *index.classes,
+    ]
+    return tabulate(
+        rows,
+        headers=headers,
+        disable_numparse=True,
+        colalign=("left", *("right" for _ in headers[1:])),
+    )
 
 
 def say_split(job: Job, before: DatasetIndex, after: DatasetIndex, made: Assignment) -> None:
@@ -87,12 +100,16 @@ def say_split(job: Job, before: DatasetIndex, after: DatasetIndex, made: Assignm
     job.say()
     job.say(table(after, made))
     job.say()
-    job.say(f"Distance from the ratios: {100 * made.distance:.2f} percentage points of the images "
-            "(the part that is furthest off).")
+    job.say(
+        f"Distance from the ratios: {100 * made.distance:.2f} percentage points of the images "
+        "(the part that is furthest off)."
+    )
     if not before.groups():
-        job.note("Patients are unknown: images are split one by one, and a patient may be on two "
-                 "sides. Where names hold the patient: -o group_regex='(person[0-9]+)'",
-                 severity="warning")
+        job.note(
+            "Patients are unknown: images are split one by one, and a patient may be on two "
+            "sides. Where names hold the patient: -o group_regex='(person[0-9]+)'",
+            severity="warning",
+        )
     for finding in made.findings():
         job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
 
@@ -156,8 +173,13 @@ def command(
     result = result_of(after, made, file, describe(made, seed))
     job.say(f"Split: {file}")
     job.say(f"Next: medimg train {typed(dataset, layout, options)} --splits {file}")
-    job.finish(result, index=after, fingerprint=fingerprint_of(index, records),
-               split_hash=result["hash"], findings=made.findings())
+    job.finish(
+        result,
+        index=after,
+        fingerprint=fingerprint_of(index, records),
+        split_hash=result["hash"],
+        findings=made.findings(),
+    )
 
 
 def fingerprint_of(index: DatasetIndex, records: Mapping[str, Any] | None) -> str | None:

@@ -142,15 +142,19 @@ def keep_one_side(
 def say(job: Job, index: DatasetIndex, verified: Verified) -> None:
     """Findings, worst first, then a line for what is fine."""
     classes = f"{len(index.classes)} class{'es' * (len(index.classes) != 1)}"
-    job.say(f"{index.name}: {counted(len(index), 'image')}, {classes}, "
-            f"layout {index.layout} ({index.reason})")
+    job.say(
+        f"{index.name}: {counted(len(index), 'image')}, {classes}, "
+        f"layout {index.layout} ({index.reason})"
+    )
     if index.recognised_by:
         job.say(f"Known as {index.card}: {index.recognised_by}")
     if index.patients:
         job.say(f"Patients: {len(index.groups()):,}, {index.patients}")
     else:
-        job.say("Patients: unknown, so nothing can be said about leakage "
-                "(-o group_regex=… or -o group=COLUMN names them)")
+        job.say(
+            "Patients: unknown, so nothing can be said about leakage "
+            "(-o group_regex=… or -o group=COLUMN names them)"
+        )
     job.say("")
     for finding in verified.findings:
         say_finding(job, finding)
@@ -165,8 +169,10 @@ def say(job: Job, index: DatasetIndex, verified: Verified) -> None:
         job.say(wrapped("skipped", f"{', '.join(names)}: {reason}"))
     job.say("")
     rate = verified.images_per_second
-    job.say(f"{counted(verified.errors, 'error')}, {counted(verified.warnings, 'warning')} in "
-            f"{counted(verified.files, 'image')}" + (f" ({rate:,.0f} images/s)" if rate else ""))
+    job.say(
+        f"{counted(verified.errors, 'error')}, {counted(verified.warnings, 'warning')} in "
+        f"{counted(verified.files, 'image')}" + (f" ({rate:,.0f} images/s)" if rate else "")
+    )
 
 
 def say_finding(job: Job, finding: Finding) -> None:
@@ -186,8 +192,13 @@ def wrapped(label: str, text: str) -> str:
     """A label and a text over several lines, indented like the findings."""
     import textwrap
 
-    return textwrap.fill(text, 96, initial_indent=f"{label:<{INDENT}}",
-                         subsequent_indent=" " * INDENT, break_on_hyphens=False)
+    return textwrap.fill(
+        text,
+        96,
+        initial_indent=f"{label:<{INDENT}}",
+        subsequent_indent=" " * INDENT,
+        break_on_hyphens=False,
+    )
 
 
 def counted(count: int, word: str) -> str:
@@ -339,8 +350,10 @@ def write_clean_index(job: Job, context: CheckContext, file: str) -> None:
             "medimg verify DATASET, without --write-clean, says what is wrong.",
         )
     write_index_csv(context.index.with_samples(kept), Path(file))
-    job.say(f"{file}: {len(kept):,} of {counted(len(context.index), 'image')}; left out: "
-            + ("; ".join(words) or "none"))
+    job.say(
+        f"{file}: {len(kept):,} of {counted(len(context.index), 'image')}; left out: "
+        + ("; ".join(words) or "none")
+    )
     lost = set(context.index.class_counts()) - {s.label for s in kept}
     if lost:
         job.note(f"no image of {', '.join(sorted(lost))} is left", severity="warning")

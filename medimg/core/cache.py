@@ -127,7 +127,7 @@ class room_for:
             handle, name = tempfile.mkstemp(dir=self.file.parent, suffix=".part")
             os.close(handle)
             self.temporary = Path(name)
-            self.array = np.lib.format.open_memmap(
+            self.array: np.ndarray = np.lib.format.open_memmap(
                 name, mode="w+", dtype=np.uint8, shape=self.shape
             )
         except OSError:

@@ -48,6 +48,7 @@ class Recipe(BaseModel):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     focal_gamma: float = Field(0.0, ge=0)
     l2: float = Field(0.0, ge=0)
+    monitor: Literal["auto", "val_loss", "val_auroc"] = "auto"
     patience: int | None = Field(None, ge=1)
     min_delta: float = Field(1e-4, ge=0)
     plateau_patience: int = Field(5, ge=1)

@@ -90,7 +90,7 @@ def report_models() -> dict[str, type[Envelope]]:
         command: create_model(
             "".join(part.title() for part in command.split("-")) + "Report",
             __base__=Envelope,
-            command=(Literal[command], ...),  # type: ignore[valid-type]
+            command=(Literal[command], ...),  # type: ignore[valid-type, arg-type]
             result=(result, ...),
         )
         for command, result in RESULTS.items()
@@ -100,7 +100,7 @@ def report_models() -> dict[str, type[Envelope]]:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of every report, discriminated by `command`."""
     models = tuple(report_models().values())
-    union: Any = Annotated[__import__("typing").Union[models], Field(discriminator="command")]
+    union: Any = Annotated[models, Field(discriminator="command")]
     schema = TypeAdapter(union).json_schema(by_alias=True, mode="serialization")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

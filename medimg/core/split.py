@@ -95,8 +95,9 @@ def parse_ratios(text: str) -> tuple[float, ...]:
     try:
         numbers = [float(part) for part in text.replace(":", "/").split("/")]
     except ValueError:
-        raise UsageError(f"--split-ratios {text!r} is not numbers with / between them",
-                         RATIOS_HINT) from None
+        raise UsageError(
+            f"--split-ratios {text!r} is not numbers with / between them", RATIOS_HINT
+        ) from None
     if len(numbers) not in (2, 3):
         raise UsageError(f"--split-ratios {text!r} has {len(numbers)} parts", RATIOS_HINT)
     if not all(0 < number < float("inf") for number in numbers):
@@ -140,8 +141,9 @@ def make_split(
     import numpy as np
 
     if len(ratios) not in (2, 3) or min(ratios) <= 0:
-        raise UsageError(f"a split needs two or three ratios above 0, not {tuple(ratios)}",
-                         RATIOS_HINT)
+        raise UsageError(
+            f"a split needs two or three ratios above 0, not {tuple(ratios)}", RATIOS_HINT
+        )
     names = tuple(parts) if parts is not None else part_names(len(ratios))
     shares = np.array(ratios, dtype=np.float64) / sum(ratios)
     labels = sorted({str(s.label) for s in samples})
@@ -149,8 +151,14 @@ def make_split(
     label_of = np.array([place[str(s.label)] for s in samples], dtype=np.int64)
     unit_of = _units(samples, seed, keep_together or {})
     part_of_unit = _deal(unit_of, label_of, len(labels), shares, names)
-    return _told(samples, labels, label_of, unit_of, part_of_unit, dict(
-        zip(names, shares.tolist(), strict=True)))
+    return _told(
+        samples,
+        labels,
+        label_of,
+        unit_of,
+        part_of_unit,
+        dict(zip(names, shares.tolist(), strict=True)),
+    )
 
 
 def _units(
@@ -266,7 +274,9 @@ def _told(
         groups=dict(zip(names, units.tolist(), strict=True)),
         distance=max(
             (abs(s - r) for s, r in zip(shares.tolist(), ratios.values(), strict=True)), default=0.0
-        ) if samples else 0.0,
+        )
+        if samples
+        else 0.0,
         gaps=tuple(_gaps(names, labels, table, per_class, unit)),
         unit=unit,
     )
@@ -281,8 +291,11 @@ def _gaps(
                 continue
             have = counted(per_class[k], unit)
             few = per_class[k] < len(names)
-            why = f"{have} for {len(names)} parts" if few else (
-                f"{have}, which other classes need elsewhere")
+            why = (
+                f"{have} for {len(names)} parts"
+                if few
+                else (f"{have}, which other classes need elsewhere")
+            )
             yield Gap(name, label, why)
 
 
@@ -321,8 +334,7 @@ def split_hash(samples: Iterable[Sample]) -> str:
 
     Paths are relative to the dataset's root: a dataset that was moved keeps its hash.
     """
-    rows = sorted("\0".join((s.path, s.label or "", s.group or "", s.split or ""))
-                  for s in samples)
+    rows = sorted("\0".join((s.path, s.label or "", s.group or "", s.split or "")) for s in samples)
     return "sha256:" + hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
@@ -364,8 +376,9 @@ def _rows(path: Path) -> dict[str, dict[str, str]]:
             found = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"the splits file {path} can't be read: {why}",
-                         "Make one: medimg split DATASET") from error
+        raise InputError(
+            f"the splits file {path} can't be read: {why}", "Make one: medimg split DATASET"
+        ) from error
     missing = [c for c in ("path", "split") if c not in columns]
     if missing:
         raise InputError(
@@ -379,8 +392,10 @@ def _rows(path: Path) -> dict[str, dict[str, str]]:
         text["path"] = row["path"] or ""
         text["split"] = _canonical(text["split"], path, number)
         if rows.setdefault(text["path"], text)["split"] != text["split"]:
-            raise InputError(f"{path} puts {text['path']} in {rows[text['path']]['split']!r} "
-                             f"and, in line {number}, in {text['split']!r}")
+            raise InputError(
+                f"{path} puts {text['path']} in {rows[text['path']]['split']!r} "
+                f"and, in line {number}, in {text['split']!r}"
+            )
     return rows
 
 
@@ -390,8 +405,9 @@ def _canonical(name: str, path: Path, line: int) -> str:
 
     found = canonical_split(name) if name else ""
     if found is None:
-        raise InputError(f"{path} line {line}: {name!r} is no split",
-                         near_misses(name, list(SPLITS)))
+        raise InputError(
+            f"{path} line {line}: {name!r} is no split", near_misses(name, list(SPLITS))
+        )
     return found
 
 
@@ -403,11 +419,14 @@ def _compare_paths(index: DatasetIndex, rows: Mapping[str, object], path: str | 
         return
     parts = []
     if without_row:
-        parts.append(f"{counted(len(without_row), 'image')} of {index.name} not in it "
-                     f"(such as {without_row[0]})")
+        parts.append(
+            f"{counted(len(without_row), 'image')} of {index.name} not in it "
+            f"(such as {without_row[0]})"
+        )
     if without_image:
-        parts.append(f"{counted(len(without_image), 'row')} without an image "
-                     f"(such as {without_image[0]})")
+        parts.append(
+            f"{counted(len(without_image), 'row')} without an image (such as {without_image[0]})"
+        )
     raise InputError(
         f"{path} does not fit the dataset: {' and '.join(parts)}",
         "Paths are relative to DATASET; give the DATASET it was made for, or make a new split: "
@@ -459,8 +478,10 @@ def _fresh(
     words = describe(assignment, seed)
     if ratios is None:
         words = f"the dataset has no splits: {words}"
-    return assignment.apply(index), [words, *(f"{g.label} is missing in {g.split} ({g.reason})"
-                                              for g in assignment.gaps)]
+    return assignment.apply(index), [
+        words,
+        *(f"{g.label} is missing in {g.split} ({g.reason})" for g in assignment.gaps),
+    ]
 
 
 def describe(assignment: Assignment, seed: int) -> str:
@@ -493,8 +514,9 @@ def _with_validation(
             f"{counted(sum(cut.groups.values()), cut.unit)} ({counted(len(train), 'image')})",
             "Give a split: --splits FILE; or -o group=none, if the images are independent.",
         )
-    rows = (replace(s, split=cut.split_of[s.path]) if s.split == "train" else s
-            for s in index.samples)
+    rows = (
+        replace(s, split=cut.split_of[s.path]) if s.split == "train" else s for s in index.samples
+    )
     size = sum(cut.counts["val"].values())
     words = f"validation cut from train: {size:,} of {counted(len(train), 'image')}, "
     words += "image by image" if cut.unit == "image" else counted(cut.groups["val"], cut.unit)

@@ -215,9 +215,7 @@ class Board:
 # -- which class can be in which part ------------------------------------------------------------
 
 
-def _pins(
-    has: np.ndarray, counts: np.ndarray, parts: int, priority: Sequence[int]
-) -> np.ndarray:
+def _pins(has: np.ndarray, counts: np.ndarray, parts: int, priority: Sequence[int]) -> np.ndarray:
     """Int[U]: part of the few units that bring every class everywhere, -1 for the others."""
     number = has.sum(axis=0).tolist()
     anything = len(number) - 1
@@ -250,9 +248,7 @@ class Cover:
         priority: the parts, the most important first.
     """
 
-    def __init__(
-        self, kinds: dict[int, list[int]], parts: int, priority: Sequence[int]
-    ) -> None:
+    def __init__(self, kinds: dict[int, list[int]], parts: int, priority: Sequence[int]) -> None:
         self.kinds = {mask: len(units) for mask, units in kinds.items()}
         self.parts = parts
         self.priority = list(priority)

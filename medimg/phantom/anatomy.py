@@ -224,7 +224,9 @@ def _marks(rng: np.random.Generator, chest: Chest) -> tuple[Mark, ...]:
         side = float(rng.choice([-1, 1]))
         disc = (side * chest.half_width * rng.uniform(0.55, 1.0), rng.uniform(0.18, 0.4))
         marks.append(Mark("electrode", (disc,), rng.uniform(0.012, 0.02)))
-        knots = [(disc[0] + side * 0.06 * i + rng.normal(0, 0.02), disc[1] + d)
-                 for i, d in enumerate((0.0, 0.12, 0.3, 0.55))]
+        knots = [
+            (disc[0] + side * 0.06 * i + rng.normal(0, 0.02), disc[1] + d)
+            for i, d in enumerate((0.0, 0.12, 0.3, 0.55))
+        ]
         marks.append(Mark("line", tuple((float(x), float(y)) for x, y in knots), 0.004))
     return tuple(marks)

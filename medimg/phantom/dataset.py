@@ -104,8 +104,10 @@ def _demand_sense(
     if len(splits) != len(SPLITS) or min(splits) < 0 or not math.isclose(sum(splits), 1):
         raise UsageError(f"splits {splits} are not three shares that sum to 1")
     if set(faults) - {"shortcut"} and min(splits) == 0:
-        raise UsageError("faults other than the shortcut need a train, a val and a test part",
-                         "Give every part a share, or ask for faults=().")
+        raise UsageError(
+            "faults other than the shortcut need a train, a val and a test part",
+            "Give every part a share, or ask for faults=().",
+        )
 
 
 def _make_room(folder: Path, overwrite: bool) -> None:
@@ -119,8 +121,10 @@ def _make_room(folder: Path, overwrite: bool) -> None:
         (folder / TRUTH_FILE).unlink()
     for split in SPLITS:
         if any(path.is_file() for path in (folder / split).rglob("*")):
-            raise InputError(f"{folder / split} holds files already",
-                             "Choose an empty folder, or replace an earlier set with overwrite.")
+            raise InputError(
+                f"{folder / split} holds files already",
+                "Choose an empty folder, or replace an earlier set with overwrite.",
+            )
 
 
 def _listed(patient: Patient) -> list[PhantomImage]:
@@ -156,9 +160,7 @@ def _write_images(
         anatomy = Anatomy.of(seed, patient.number, patient.pattern)
         for number, image in enumerate(own[patient.name]):
             tag = TAG if image.file in tagged else None
-            grey = draw(
-                anatomy, severity=image.severity, size_px=size_px, image=number, tag=tag
-            )
+            grey = draw(anatomy, severity=image.severity, size_px=size_px, image=number, tag=tag)
             (folder / image.file).write_bytes(cv2.imencode(".png", grey)[1].tobytes())
         return len(own[patient.name])
 

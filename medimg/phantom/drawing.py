@@ -123,9 +123,17 @@ def _trunk(anatomy: Anatomy) -> Array:
     chest, around = anatomy.chest, anatomy.surroundings
     side = chest.half_width + around.wall
     shoulder = around.shoulder_y
-    right = [(0.1, -0.25), (0.105, shoulder - 0.1), (0.15, shoulder - 0.035),
-             (0.3, shoulder + 0.0), (0.37, shoulder + 0.08), (side - 0.035, shoulder + 0.26),
-             (side - 0.005, 0.6), (side, 0.8), (side + 0.005, 1.3)]
+    right = [
+        (0.1, -0.25),
+        (0.105, shoulder - 0.1),
+        (0.15, shoulder - 0.035),
+        (0.3, shoulder + 0.0),
+        (0.37, shoulder + 0.08),
+        (side - 0.035, shoulder + 0.26),
+        (side - 0.005, 0.6),
+        (side, 0.8),
+        (side + 0.005, 1.3),
+    ]
     left = [(-x, y) for x, y in right]
     return np.vstack([curve(right, steps=5), curve(left, steps=5)[::-1]])
 
@@ -206,12 +214,19 @@ def _heart(film: Film, anatomy: Anatomy, pose: Acquisition) -> tuple[Array, Arra
     top, floor = chest.apex_y, chest.dome_y[1] + pose.inspiration + 0.05
     knob_y = top + 0.3 * (m.apex_y - top)
     silhouette = [
-        (-m.upper_width, top - 0.06), (-m.upper_width, top + 0.08),
-        (-m.upper_width - 0.004, knob_y + 0.03), (-m.right_border * 0.85, knob_y + 0.13),
-        (-m.right_border, m.apex_y - 0.07), (-m.right_border * 0.75, floor - 0.02),
-        (0.0, floor + 0.01), (m.apex_x * 0.75, floor), (m.apex_x, m.apex_y + 0.005),
-        (m.apex_x * 0.9, m.apex_y - 0.07), (m.waist, knob_y + 0.1),
-        (m.upper_width + m.knob, knob_y + 0.02), (m.upper_width, knob_y - 0.04),
+        (-m.upper_width, top - 0.06),
+        (-m.upper_width, top + 0.08),
+        (-m.upper_width - 0.004, knob_y + 0.03),
+        (-m.right_border * 0.85, knob_y + 0.13),
+        (-m.right_border, m.apex_y - 0.07),
+        (-m.right_border * 0.75, floor - 0.02),
+        (0.0, floor + 0.01),
+        (m.apex_x * 0.75, floor),
+        (m.apex_x, m.apex_y + 0.005),
+        (m.apex_x * 0.9, m.apex_y - 0.07),
+        (m.waist, knob_y + 0.1),
+        (m.upper_width + m.knob, knob_y + 0.02),
+        (m.upper_width, knob_y - 0.04),
         (m.upper_width, top - 0.06),
     ]
     outline = curve(silhouette, closed=True, steps=4) + [pose.yaw, 0]
@@ -304,11 +319,27 @@ def _shoulders(film: Film, anatomy: Anatomy, pose: Acquisition) -> Array:
         inner = (side * 0.035 + pose.yaw, inner_y)
         outer = (side * 0.29, min(shoulder[1] - 0.01, inner_y + 0.02) - rise * 0.5)
         bow = around.clavicle_bow
-        line = curve([inner, (side * 0.11, 0.6 * inner[1] + 0.4 * outer[1] + bow * 0.6),
-                      (side * 0.21, 0.25 * inner[1] + 0.75 * outer[1] - bow), outer])
+        line = curve(
+            [
+                inner,
+                (side * 0.11, 0.6 * inner[1] + 0.4 * outer[1] + bow * 0.6),
+                (side * 0.21, 0.25 * inner[1] + 0.75 * outer[1] - bow),
+                outer,
+            ]
+        )
         film.band(collar, line, around.clavicle_width * np.linspace(1.35, 0.9, len(line)))
-        film.band(blade, curve([(side * 0.3, shoulder[1]), (side * 0.33, shoulder[1] + 0.12),
-                                (side * 0.31, shoulder[1] + 0.25)]), 0.02, 150)
+        film.band(
+            blade,
+            curve(
+                [
+                    (side * 0.3, shoulder[1]),
+                    (side * 0.33, shoulder[1] + 0.12),
+                    (side * 0.31, shoulder[1] + 0.25),
+                ]
+            ),
+            0.02,
+            150,
+        )
         joint = (shoulder[0] + side * 0.03, shoulder[1])
         film.ellipse(arm, joint, (0.034, 0.034), 200)
         film.band(arm, curve([joint, elbow]), 0.042)

@@ -71,8 +71,9 @@ def _moved(image: PhantomImage, split: str) -> PhantomImage:
 def tag_classes(images: list[PhantomImage], seed: int) -> PlantedFault:
     """Choose the images that get the letters AP: nearly all PNEUMONIA, hardly any NORMAL."""
     draws = stream(seed, 0, 3, PLAN_STREAM).random(len(images))
-    tagged = [image for image, draw in zip(images, draws, strict=True)
-              if draw < _TAG_SHARE[image.label]]
+    tagged = [
+        image for image, draw in zip(images, draws, strict=True) if draw < _TAG_SHARE[image.label]
+    ]
     return PlantedFault(
         name="shortcut",
         check="shortcut",
@@ -107,8 +108,12 @@ class Planter:
         for target in ("test", "val", "test", "test"):
             original = self._pick("train")
             pairs.append(self._copy(original, target, original.label, lambda data: data))
-        return self._fault("duplicates-across-splits", "duplicates-across-splits",
-                           "byte-identical copies under another patient's name", pairs)
+        return self._fault(
+            "duplicates-across-splits",
+            "duplicates-across-splits",
+            "byte-identical copies under another patient's name",
+            pairs,
+        )
 
     def duplicates_across_classes(self) -> PlantedFault:
         """Byte-identical copies in the other class of the same split."""
@@ -116,15 +121,23 @@ class Planter:
         for label in (*CLASSES, CLASSES[0]):
             other = CLASSES[1 - CLASSES.index(label)]
             pairs.append(self._copy(self._pick("train", label), "train", other, lambda data: data))
-        return self._fault("duplicates-across-classes", "duplicates-across-classes",
-                           "byte-identical copies in the other class", pairs)
+        return self._fault(
+            "duplicates-across-classes",
+            "duplicates-across-classes",
+            "byte-identical copies in the other class",
+            pairs,
+        )
 
     def re_encoded_copy(self) -> PlantedFault:
         """Training images saved anew in test: the same pixels as PNG, near ones as JPEG."""
         pairs = [self._copy(self._pick("train"), "test", None, _recompressed) for _ in range(2)]
         pairs.append(self._copy(self._pick("train"), "test", None, _as_jpeg, ".jpeg"))
-        return self._fault("re-encoded-copy", "duplicates-across-splits",
-                           "saved anew: .png copies have the same pixels, .jpeg near ones", pairs)
+        return self._fault(
+            "re-encoded-copy",
+            "duplicates-across-splits",
+            "saved anew: .png copies have the same pixels, .jpeg near ones",
+            pairs,
+        )
 
     def unreadable(self) -> PlantedFault:
         """PNG files cut in half."""
@@ -142,11 +155,18 @@ class Planter:
 
     def _pick(self, split: str, label: str | None = None) -> PhantomImage:
         """An image that no fault is about yet."""
-        free = [image for image in self.images if image.split == split
-                and image.label == (label or image.label) and image.file not in self._taken]
+        free = [
+            image
+            for image in self.images
+            if image.split == split
+            and image.label == (label or image.label)
+            and image.file not in self._taken
+        ]
         if not free:
-            raise UsageError("the set is too small for all of these faults",
-                             "Ask for more images or for fewer faults.")
+            raise UsageError(
+                "the set is too small for all of these faults",
+                "Ask for more images or for fewer faults.",
+            )
         image = free[int(self._rng.integers(len(free)))]
         self._taken.add(image.file)
         return image

@@ -104,8 +104,9 @@ def _catmull_rom(count: int, closed: bool, steps: int) -> Array:
 
 
 def _row(count: int, around: list[int], t: float) -> Array:
-    weights = 0.5 * np.array([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3,
-                              t + 4 * t**2 - 3 * t**3, -(t**2) + t**3])
+    weights = 0.5 * np.array(
+        [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, -(t**2) + t**3]
+    )
     row = np.zeros(count)
     np.add.at(row, around, weights)
     return row

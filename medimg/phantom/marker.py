@@ -16,6 +16,4 @@ def stamp(grey: Array, letters: str, centre: tuple[float, float]) -> None:
     (wide, tall), _ = cv2.getTextSize(letters, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
     corner = (round(centre[0] * size - wide / 2), round(centre[1] * size + tall / 2))
     weight = 2 if size > 192 else 1
-    cv2.putText(
-        grey, letters, corner, cv2.FONT_HERSHEY_SIMPLEX, scale, 235, weight, cv2.LINE_AA
-    )
+    cv2.putText(grey, letters, corner, cv2.FONT_HERSHEY_SIMPLEX, scale, 235, weight, cv2.LINE_AA)

@@ -76,9 +76,7 @@ def enrol(seed: int, images: int, names: Names) -> list[Patient]:
     return patients
 
 
-def _patient(
-    rng: np.random.Generator, names: Names, number: int, ill: bool, count: int
-) -> Patient:
+def _patient(rng: np.random.Generator, names: Names, number: int, ill: bool, count: int) -> Patient:
     pattern: Pattern = "bacteria" if rng.random() < 0.65 else "virus"
     series = pattern if ill else str(rng.choice(["IM", "NORMAL2-IM"]))
     name = names.patient(series)

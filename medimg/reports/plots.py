@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,10 @@ def save(figure: Any, path: Path, *, title: str = "", phantom: bool = False) -> 
         words = "  ·  ".join(part for part in (title, PHANTOM_NOTE if phantom else "") if part)
         figure.suptitle(words, fontsize=10)
     data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=DOTS_PER_INCH)
+    with warnings.catch_warnings():
+        # a name in a script that the font lacks is drawn as boxes, which is no news to a user
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+        figure.savefig(data, format="png", dpi=DOTS_PER_INCH)
     write_atomically(path, data.getvalue())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 SAMPLES_A_CLASS = 8
 MOST_CLASSES = 8
+MOST_NUMBERED_BARS = 40
+LEGEND_ROWS = 16
+# colours come again after eight classes
+LINE_STYLES = ("-", "--", ":", "-.")
 THUMBNAIL_PX = 160
 
 
@@ -45,26 +49,54 @@ def colour(number: int) -> str:
     return CLASS_COLOURS[number % len(CLASS_COLOURS)]
 
 
+def legend_beside(axis: Any) -> Any:
+    """A legend that hides nothing, in as many columns as keep it no taller than the plot."""
+    names = len(axis.get_legend_handles_labels()[1])
+    columns = -(-names // LEGEND_ROWS)
+    return axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), ncols=columns)
+
+
+def more_legend(index: DatasetIndex) -> float:
+    """Inches that a legend of several columns takes beyond its first."""
+    return 2.3 * ((len(index.classes) - 1) // LEGEND_ROWS)
+
+
 def class_bars(index: DatasetIndex, path: Path, phantom: bool) -> None:
     """Images by class, a bar a part."""
     parts = index.split_counts() or {"all": index.class_counts()}
-    fig, axes = figure(1, width=max(5.0, 1.2 * len(index.classes) + 2), height=3.8)
+    fig, axes = figure(1, width=min(16.0, max(5.0, 1.2 * len(index.classes) + 2)), height=3.8)
     width = 0.8 / len(parts)
     places = np.arange(len(index.classes))
     for number, (part, counts) in enumerate(parts.items()):
-        bars = axes[0].bar(places + number * width, list(counts.values()), width, label=part,
-                           color=colour(number))
-        axes[0].bar_label(bars, fmt="{:,.0f}", fontsize=8)
+        bars = axes[0].bar(
+            places + number * width, list(counts.values()), width, label=part, color=colour(number)
+        )
+        if len(parts) * len(index.classes) <= MOST_NUMBERED_BARS:
+            axes[0].bar_label(bars, fmt="{:,.0f}", fontsize=8)
     names = [shortened(name) for name in index.classes]
-    axes[0].set_xticks(places + 0.4 - width / 2, names, rotation=20 if len(names) > 4 else 0)
+    axes[0].set_xticks(places + 0.4 - width / 2, names, **turned(names))
+    axes[0].grid(False, axis="x")
     axes[0].set_ylabel("images")
     if len(parts) > 1:
-        axes[0].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+        legend_beside(axes[0])
     save(fig, path, title=f"{index.name}: images by class", phantom=phantom)
 
 
-def shortened(name: str, most: int = 18) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
+def turned(names: list[str]) -> dict[str, Any]:
+    """How class names are set under their bars: level where they fit beside each other."""
+    if len(names) > 12:
+        return {"rotation": 90}
+    return {"rotation": 25, "ha": "right"} if max(map(len, names), default=0) > 12 else {}
+
+
+def shortened(name: str, most: int = 20) -> str:
+    """A name's beginning and end: long names often differ in their last letters.
+
+    >>> shortened("squamous_cell_carcinoma_grade_2")
+    'squamous_c…a_grade_2'
+    """
+    head = most // 2
+    return name if len(name) <= most else f"{name[:head]}…{name[head + 1 - most :]}"
 
 
 def sample_grid(
@@ -72,20 +104,29 @@ def sample_grid(
 ) -> None:
     """Pictures of each class, drawn at random."""
     random = np.random.default_rng(seed)
-    shown = [c for c in index.classes if any(s.label == c for s in readable)][:MOST_CLASSES]
-    fig, axes = figure(len(shown) * SAMPLES_A_CLASS, width=1.35 * SAMPLES_A_CLASS,
-                       height=1.5 * len(shown) + 0.4, rows=len(shown))
+    shown = [c for c in index.classes if any(s.label == c for s in readable)]
+    more_classes = len(shown) > MOST_CLASSES
+    shown = shown[:MOST_CLASSES]
+    own = {name: [s for s in readable if s.label == name] for name in shown}
+    columns = min(SAMPLES_A_CLASS, max(map(len, own.values())))
+    fig, axes = figure(
+        len(shown) * columns,
+        # room for the title above a single column
+        width=max(4.0, 1.35 * columns),
+        height=1.5 * len(shown) + 0.4,
+        rows=len(shown),
+    )
     for row, name in enumerate(shown):
-        own = [s for s in readable if s.label == name]
-        count = min(SAMPLES_A_CLASS, len(own))
-        picked = [own[i] for i in random.choice(len(own), count, replace=False)]
-        for column in range(SAMPLES_A_CLASS):
-            axis = axes[row * SAMPLES_A_CLASS + column]
+        line = axes[row * columns : (row + 1) * columns]
+        line[0].set_title(shortened(name), fontsize=9, loc="left")
+        picked = random.choice(len(own[name]), min(columns, len(own[name])), replace=False)
+        for axis in line:
             axis.axis("off")
-            if column < len(picked):
-                axis.imshow(thumbnail(index, picked[column]))
-        axes[row * SAMPLES_A_CLASS].set_title(shortened(name), fontsize=9, loc="left")
-    save(fig, path, title=f"{index.name}: samples drawn at random", phantom=phantom)
+        for axis, place in zip(line, picked, strict=False):
+            axis.imshow(thumbnail(index, own[name][place]))
+    which = f" of {len(shown)} of {len(index.classes)} classes" if more_classes else ""
+    title = f"{index.name}: samples{which} drawn at random"
+    save(fig, path, title=title, phantom=phantom)
 
 
 def thumbnail(index: DatasetIndex, sample: Sample) -> np.ndarray:
@@ -102,19 +143,45 @@ def intensities(
     phantom: bool,
 ) -> None:
     """Shares of grey levels by class: classes that differ here may be told by exposure alone."""
-    fig, axes = figure(1, width=7.0, height=3.8)
+    fig, axes = figure(1, width=7.0 + more_legend(index), height=3.8)
+    curves = []
     for number, name in enumerate(index.classes):
         kept = (records[s.path].histogram for s in readable if s.label == name)
         own = [histogram for histogram in kept if histogram is not None]
         if own:
             shares = np.mean(own, axis=0) / 65535
             levels = (np.arange(len(shares)) + 0.5) * 256 / len(shares)
-            axes[0].plot(levels, shares, color=colour(number), label=shortened(name))
+            style = LINE_STYLES[number // len(CLASS_COLOURS) % len(LINE_STYLES)]
+            axes[0].plot(levels, shares, style, color=colour(number), label=shortened(name))
+            curves.append(shares)
     axes[0].set_xlabel("grey level")
     axes[0].set_ylabel("share of pixels")
     axes[0].set_ylim(bottom=0)
-    axes[0].legend(frameon=False)
+    cut_off_black(axes[0], np.array(curves))
+    legend_beside(axes[0])
     save(fig, path, title=f"{index.name}: grey levels by class", phantom=phantom)
+
+
+def cut_off_black(axis: Any, curves: np.ndarray) -> None:
+    """Black surroundings would press all else to the ground: their share is written instead.
+
+    Args:
+        curves: Float[K, 64], shares of grey levels by class.
+    """
+    black, rest = curves[:, 0], curves[:, 1:].max()
+    if black.max() <= 2 * rest or rest == 0:
+        return
+    axis.set_ylim(0, 1.25 * rest)
+    low, high = (f"{100 * share:.0f}" for share in (black.min(), black.max()))
+    share = f"{low} %" if low == high else f"{low} to {high} %, by class"
+    axis.annotate(
+        f"black (levels 0 to 3): {share}",
+        (3, 1.22 * rest),
+        (12, 0),
+        fontsize=8,
+        va="top",
+        textcoords="offset points",
+    )
 
 
 def size_scatter(
@@ -125,7 +192,7 @@ def size_scatter(
     phantom: bool,
 ) -> None:
     """Width against height; a dot's area is the number of images of that size."""
-    fig, axes = figure(1, width=5.6, height=4.6)
+    fig, axes = figure(1, width=5.6 + more_legend(index), height=4.6)
     for number, name in enumerate(index.classes):
         counts = Counter(
             (records[s.path].width, records[s.path].height) for s in readable if s.label == name
@@ -133,16 +200,26 @@ def size_scatter(
         if counts:
             sizes = np.array(list(counts))
             area = 12 + 160 * np.sqrt(np.array(list(counts.values())) / len(readable))
-            axes[0].scatter(sizes[:, 0], sizes[:, 1], s=area, alpha=0.5, color=colour(number),
-                            label=shortened(name), linewidth=0)
+            axes[0].scatter(
+                sizes[:, 0],
+                sizes[:, 1],
+                s=area,
+                alpha=0.5,
+                color=colour(number),
+                label=shortened(name),
+                linewidth=0,
+            )
     axes[0].set_xlabel("width (px)")
     axes[0].set_ylabel("height (px)")
     for axis in (axes[0].xaxis, axes[0].yaxis):
         axis.get_major_locator().set_params(integer=True)
-    legend = axes[0].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    legend = legend_beside(axes[0])
     for handle in legend.legend_handles:
         handle.set_sizes([30])
-    save(fig, path, title=f"{index.name}: sizes", phantom=phantom)
+    distinct = {(records[s.path].width, records[s.path].height) for s in readable}
+    width, height = min(distinct)
+    title = f"all {width}×{height} px" if len(distinct) == 1 else f"{len(distinct):,} sizes"
+    save(fig, path, title=f"{index.name}: {title}", phantom=phantom)
 
 
 def images_a_patient(index: DatasetIndex, path: Path, phantom: bool) -> None:

@@ -57,8 +57,9 @@ def history(
             words = {"loss": "training", "val_loss": "validation"}.get(
                 name, name.removeprefix("val_").replace("_", " ")
             )
-            axis.plot(epochs, values, marker="o", markersize=3, color=CLASS_COLOURS[number],
-                      label=words)
+            axis.plot(
+                epochs, values, marker="o", markersize=3, color=CLASS_COLOURS[number], label=words
+            )
         axis.axvline(result["best_epoch"], color=GREY, linestyle=":", label="best epoch")
         axis.set_xlabel("epoch")
         axis.set_title(label)
@@ -71,4 +72,3 @@ def history(
         title=f"{result['model']} on {name}",
         phantom=is_phantom(experiment.data.index),
     )
-

@@ -247,9 +247,7 @@ def tested(
     from medimg.statistics.mcnemar import mcnemar
     from medimg.statistics.paired_bootstrap import paired_bootstrap
 
-    test = paired_bootstrap(
-        first, second, function, groups=groups, resamples=resamples, seed=seed
-    )
+    test = paired_bootstrap(first, second, function, groups=groups, resamples=resamples, seed=seed)
     p, method = test.p, test.method
     if groups is None and first.positive is not None and metric == "auroc":
         is_positive = first.labels == first.positive

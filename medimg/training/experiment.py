@@ -116,7 +116,9 @@ def split_and_scan(
     from medimg.core.split import ensure_splits, split_hash
 
     records = scan(index)
-    index, note = ensure_splits(index, splits, split_ratios, seed, keep_together=copies(index, records))
+    index, note = ensure_splits(
+        index, splits, split_ratios, seed, keep_together=copies(index, records)
+    )
     digests = {path: record.sha256 for path, record in records.items()}
     return Data(index, records, fingerprint(index, digests), split_hash(index.samples), note)
 
@@ -263,9 +265,7 @@ def load_parts(
     """Decoded pixels of some samples."""
     pixel_spec = PixelSpec(spec.height, spec.width, spec.channels, resize)
     with bar("Decoding", len(samples)) as progress:
-        return load_pixels(
-            samples, data.index.source, data.sha256(), pixel_spec, progress.update
-        )
+        return load_pixels(samples, data.index.source, data.sha256(), pixel_spec, progress.update)
 
 
 def readable(data: Data, split: str) -> tuple[Sample, ...]:
@@ -329,6 +329,7 @@ def prepare(
             "precision": precision,
             "augment": preset,
             "patience": patience_of(recipe),
+            "monitor": monitor_of(recipe),
             "positive": data.index.positive,
         }
     )
@@ -381,6 +382,17 @@ def patience_of(recipe: Recipe) -> int | None:
     if recipe.patience is not None or recipe.schedule in ("one-cycle", "cosine"):
         return recipe.patience
     return DEFAULT_PATIENCE
+
+
+def monitor_of(recipe: Recipe) -> str:
+    """What chooses the best epoch.
+
+    A schedule that anneals to its end is followed by AUROC: its last epochs grow confident, which
+    raises the loss of the few that are wrong while the ranking still improves.
+    """
+    if recipe.monitor != "auto":
+        return recipe.monitor
+    return "val_auroc" if recipe.schedule in ("one-cycle", "cosine") else "val_loss"
 
 
 def trainable_from(recipe: Recipe, network: Network, pretrained: bool = False) -> int:

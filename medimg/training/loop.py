@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 STATE = "state.json"
 PREDICT_BATCH = 64
+TIE_BREAK = 1e-6
 
 
 @dataclass
@@ -165,7 +166,7 @@ def fit(
     plateau = watch(recipe.min_delta, progress.plateau_best, progress.plateau_waited)
     best = Watch(0.0, stopper.best if progress.best_epoch else math.inf)
     if progress.best_epoch:
-        best.best = steer(progress.history[progress.best_epoch - 1])
+        best.best = steer(progress.history[progress.best_epoch - 1], recipe.monitor)
     seconds, images = 0.0, 0
 
     while progress.epoch < recipe.epochs and progress.stopped_by is None:
@@ -197,7 +198,7 @@ def fit(
         }
         progress.history.append(row)
         progress.epoch = epoch + 1
-        value = steer(row)
+        value = steer(row, recipe.monitor)
         improved = best.improved(value)
         if improved:
             progress.best_epoch = epoch + 1
@@ -223,10 +224,17 @@ def watch(min_delta: float, best: float | None, waited: int) -> Watch:
     return Watch(min_delta, math.inf if best is None else best, waited)
 
 
-def steer(row: dict[str, Any]) -> float:
-    """The number that early stopping and the choice of the best epoch follow."""
-    value = row.get("val_loss")
-    return float(row["loss"] if value is None else value)
+def steer(row: dict[str, Any], monitor: str) -> float:
+    """The number, lower for better, that early stopping and the choice of the best epoch follow.
+
+    With `val_auroc` it is 1 - AUROC, and validation loss decides between equals; where AUROC is
+    undefined, or validation is missing, it is a loss.
+    """
+    if row.get("val_loss") is None:
+        return float(row["loss"])
+    if monitor == "val_auroc" and row.get("val_auroc") is not None:
+        return 1.0 - float(row["val_auroc"]) + TIE_BREAK * float(row["val_loss"])
+    return float(row["val_loss"])
 
 
 def lower_rate(progress: Progress, plateau: Watch, recipe: Recipe) -> None:
@@ -245,6 +253,8 @@ class Losses:
         self.broken_at: int | None = None
 
     def __call__(self, step: int, loss: float) -> bool:
+        if self.broken_at is not None:
+            return False
         if not math.isfinite(loss):
             self.broken_at = step
             return False
@@ -293,15 +303,17 @@ def alarms(progress: Progress, val: Loader | None) -> list[Finding]:
             )
         )
     last = progress.history[-1]
-    if is_overfitted(row, last, len(progress.history) - progress.best_epoch):
+    lowest = min(progress.history, key=lambda r: float(r["val_loss"] or 0))
+    if is_overfitted(lowest, last, len(progress.history) - int(lowest["epoch"] or 0)):
         found.append(
             Finding(
                 "overfitting",
                 "warning",
-                f"validation loss rose from {row['val_loss']:.3f} (epoch {progress.best_epoch}) "
-                f"to {last['val_loss']:.3f} while training loss fell to {last['loss']:.3f}",
-                hint="The weights of the best epoch were kept. More augmentation, dropout or "
-                "data helps; more epochs don't.",
+                f"validation loss rose from {lowest['val_loss']:.3f} (epoch "
+                f"{lowest['epoch']:.0f}) to {last['val_loss']:.3f} while training loss fell to "
+                f"{last['loss']:.3f}",
+                hint=f"The weights of epoch {progress.best_epoch} were kept. More augmentation, "
+                "dropout or data helps; more epochs don't.",
             )
         )
     return found

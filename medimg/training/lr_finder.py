@@ -147,13 +147,13 @@ def read_curve(rates: np.ndarray, losses: np.ndarray, steps: int) -> RangeTest:
         return without(
             "no safe suggestion: the curve is noisier than it falls; a larger batch helps"
         )
-    candidates = {
+    candidates: dict[str, float | None] = {
         "steepest": steepest(rates, smoothed, lowest),
         "valley": valley(rates, smoothed, lowest),
         "minimum": float(rates[lowest] / 10),
     }
-    suggestion = float(np.median([c for c in candidates.values() if c is not None]))
-    spread = max(c for c in candidates.values() if c) / min(c for c in candidates.values() if c)
+    found = [rate for rate in candidates.values() if rate is not None]
+    suggestion, spread = float(np.median(found)), max(found) / min(found)
     return RangeTest(
         rates,
         losses,

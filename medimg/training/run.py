@@ -147,9 +147,7 @@ def validation_predictions(experiment: Experiment, network: Network) -> Predicti
     """Predictions on the validation part; None where there is none."""
     if experiment.val is None:
         return None
-    logits = predict_logits(
-        network, experiment.val.images(PREDICT_BATCH), len(experiment.classes)
-    )
+    logits = predict_logits(network, experiment.val.images(PREDICT_BATCH), len(experiment.classes))
     records = experiment.data.records
     return predictions_of(
         experiment.val_samples,
@@ -160,9 +158,7 @@ def validation_predictions(experiment: Experiment, network: Network) -> Predicti
     )
 
 
-def operating_point(
-    predictions: Predictions | None, positive: int | None
-) -> dict[str, Any] | None:
+def operating_point(predictions: Predictions | None, positive: int | None) -> dict[str, Any] | None:
     """Youden's threshold on validation, in a two-class task that has both classes there."""
     from medimg.statistics.operating_point import youden
 
@@ -230,7 +226,4 @@ def write_history(path: Path, rows: list[dict[str, float | None]]) -> None:
 
 def with_learning_rate(experiment: Experiment, rate: float) -> Experiment:
     """The same experiment with the learning rate resolved."""
-    return replace(
-        experiment, recipe=experiment.recipe.model_copy(update={"learning_rate": rate})
-    )
-
+    return replace(experiment, recipe=experiment.recipe.model_copy(update={"learning_rate": rate}))

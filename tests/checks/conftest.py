@@ -1,4 +1,4 @@
-"""What the tests of checks share: datasets planted in a temporary folder, scanned as verify does."""
+"""What the tests of checks share: datasets planted in a temporary folder and scanned."""
 
 from __future__ import annotations
 

@@ -121,8 +121,9 @@ def test_files_that_cannot_be_decoded(check, data):
 
 
 def test_one_class_says_where_the_classes_are():
-    paths = [f"breast/{kind}/SOB/{kind}-{n}.png" for kind in ("benign", "malignant")
-             for n in range(4)]
+    paths = [
+        f"breast/{kind}/SOB/{kind}-{n}.png" for kind in ("benign", "malignant") for n in range(4)
+    ]
     (finding,) = run("one-class", context_of([Sample(p, "breast") for p in paths]))
     assert finding.severity == "error"
     assert finding.items == ({"class": "breast", "images": 8},)
@@ -294,8 +295,7 @@ def test_a_marker_in_a_corner_tells_the_label():
 
 def test_a_class_of_another_size_is_a_shortcut():
     samples = clean_samples()
-    pictures = {s.path: draw(n, 40, 48 if s.label == "sick" else 40)
-                for n, s in enumerate(samples)}
+    pictures = {s.path: draw(n, 40, 48 if s.label == "sick" else 40) for n, s in enumerate(samples)}
     (finding,) = run("shortcut", context_of(samples, pictures))
     assert {"width", "aspect ratio", "file size"} & {i["feature"] for i in finding.items[:2]}
 
@@ -334,7 +334,9 @@ def test_what_the_reader_met_becomes_a_status():
     checks = plugins().functions({n: plugins().checks()[n] for n in ("stray-files", "unreadable")})
     outcomes = run_checks(checks, context_of(layout="csv", findings=met))
     assert (outcomes["csv-missing-files"].status, outcomes["csv-missing-files"].count) == (
-        "warning", 2)
+        "warning",
+        2,
+    )
     assert (outcomes["stray-files"].status, outcomes["stray-files"].count) == ("ok", 3)
     assert outcomes["csv-contradictions"].status == "ok"
 
@@ -389,4 +391,6 @@ def test_the_gate_fails_where_a_check_of_it_fails():
     with pytest.raises(PluginError, match="patient-leakage.*out of order"):
         gate(context.index, context.scan, {"patient-leakage": broken}, set())
     assert gate(context.index, context.scan, {"patient-leakage": broken}, {"patient-leakage"}) == (
-        [], [])
+        [],
+        [],
+    )

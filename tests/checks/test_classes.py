@@ -25,7 +25,9 @@ def counted(planted, noise):
 
 def test_one_class_names_the_level_where_the_classes_are(counted, run_check):
     """The published mistake: the root's only folder taken for the class."""
-    context = counted({"breast/benign": 3, "breast/malignant": 4}, layout="folder", classes="breast")
+    context = counted(
+        {"breast/benign": 3, "breast/malignant": 4}, layout="folder", classes="breast"
+    )
     (finding,) = run_check("one-class", context)
     assert (finding.severity, finding.count) == ("error", 7)
     assert "breast (7 images)" in finding.message

@@ -85,7 +85,10 @@ def test_copies_within_train_count_though_test_holds_one_as_well(
     ("name", "remade"),
     [
         ("y.jpg", lambda p: saved(p, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 75)),
-        ("y.png", lambda p: saved(cv2.resize(p, (144, 144), interpolation=cv2.INTER_CUBIC), ".png")),
+        (
+            "y.png",
+            lambda p: saved(cv2.resize(p, (144, 144), interpolation=cv2.INTER_CUBIC), ".png"),
+        ),
         ("y.png", lambda p: saved(cv2.resize(p, (72, 72), interpolation=cv2.INTER_AREA), ".png")),
     ],
     ids=["recompressed", "enlarged", "shrunk"],

@@ -64,6 +64,10 @@ def test_one_file_is_told_in_the_singular(planted, run_check, small_set):
     (finding,) = run_check("empty-file", context)
     assert finding.message == "1 image is empty: train/a/nothing.png"
     assert finding.items == (
-        {"file": "train/a/nothing.png", "class": "a", "split": "train",
-         "reason": "the file is empty"},
+        {
+            "file": "train/a/nothing.png",
+            "class": "a",
+            "split": "train",
+            "reason": "the file is empty",
+        },
     )

@@ -50,11 +50,12 @@ def test_the_pattern_decides_who_is_a_patient(planted, run_check, noise):
         for place, (split, kind) in enumerate([("train", "virus"), ("test", "bacteria")])
         for n in range(1, 5)
     }
-    files |= {f"{s}/NORMAL/IM-{s}{n}-1.png": noise(900 + n + 9 * (s == "test"))
-              for s in ("train", "test") for n in range(3)}
+    files |= {
+        f"{s}/NORMAL/IM-{s}{n}-1.png": noise(900 + n + 9 * (s == "test"))
+        for s in ("train", "test")
+        for n in range(3)
+    }
     series = r"(person\d+_(?:virus|bacteria)|(?:NORMAL2-)?IM-\w+)"
     assert run_check("patient-leakage", planted(files, group_regex=series)) == []
-    (false_alarm,) = run_check(
-        "patient-leakage", planted(files, group_regex=r"(person\d+|IM-\w+)")
-    )
+    (false_alarm,) = run_check("patient-leakage", planted(files, group_regex=r"(person\d+|IM-\w+)"))
     assert false_alarm.count == 4

@@ -37,8 +37,7 @@ def test_the_size_of_the_pictures(two_classes, planted, run_check):
 
 def test_the_colour_mode(two_classes, planted, run_check):
     coloured = {
-        n: cv2.cvtColor(p, cv2.COLOR_GRAY2BGR) if n[0] == "b" else p
-        for n, p in two_classes.items()
+        n: cv2.cvtColor(p, cv2.COLOR_GRAY2BGR) if n[0] == "b" else p for n, p in two_classes.items()
     }
     (finding,) = run_check("shortcut", planted(coloured))
     assert "colour mode" in {row["feature"] for row in finding.items[:3]}

@@ -43,7 +43,10 @@ def test_class_weights_of_the_training_part(folder, capsys):
     assert list(result["class_weights"].values()) == pytest.approx(expected)
     assert result["before"] == result["after"] == {"NORMAL": 30, "PNEUMONIA": 10}
     assert (result["method"], result["synthetic"], result["file"]) == (
-        "class-weight", 0, "balance.json")
+        "class-weight",
+        0,
+        "balance.json",
+    )
     assert result["split"] == "the dataset's own splits"
     lines = [line.split() for line in out.splitlines()]
     assert ["PNEUMONIA", "10", "10", "2.000", "25.0", "%", "50.0", "%"] in lines
@@ -77,8 +80,10 @@ def test_a_dataset_without_splits_is_split_first(folder, tmp_path, capsys):
 def test_a_given_split_is_used(folder, capsys):
     assert run(["split", folder, "--name", "s", "--split-ratios", "50/25/25"]) == 0
     assert run(["balance", folder, "--name", "b", "--splits", "runs/s/splits.csv"]) == 0
-    assert ("Next: medimg train chest --splits runs/s/splits.csv --balance class-weight"
-            in capsys.readouterr().out)
+    assert (
+        "Next: medimg train chest --splits runs/s/splits.csv --balance class-weight"
+        in capsys.readouterr().out
+    )
     with Path("runs/s/splits.csv").open() as file:
         train = Counter(r["label"] for r in csv.DictReader(file) if r["split"] == "train")
     assert report_of("b")["result"]["before"] == train
@@ -105,14 +110,20 @@ def test_one_class_is_refused(tmp_path, capsys, monkeypatch):
 
 
 def test_shares_of_the_loss_and_what_they_do_to_probabilities():
-    result = {"before": {"a": 90, "b": 10}, "after": {"a": 90, "b": 10},
-              "class_weights": {"a": 100 / 180, "b": 5.0}}
+    result = {
+        "before": {"a": 90, "b": 10},
+        "after": {"a": 90, "b": 10},
+        "class_weights": {"a": 100 / 180, "b": 5.0},
+    }
     assert shares(result)["b"] == pytest.approx((0.1, 0.5))
     note = note_on_probabilities(result)
     assert "learns class b as 50 % of the cases instead of 10 %" in note
     assert "probabilities of b come out too high" in note
-    even = {"before": {"a": 5, "b": 5}, "after": {"a": 5, "b": 5},
-            "class_weights": {"a": 1.0, "b": 1.0}}
+    even = {
+        "before": {"a": 5, "b": 5},
+        "after": {"a": 5, "b": 5},
+        "class_weights": {"a": 1.0, "b": 1.0},
+    }
     assert note_on_probabilities(even).startswith("The classes' shares stay")
 
 

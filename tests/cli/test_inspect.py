@@ -81,7 +81,8 @@ def test_intensities_are_those_of_numpy(mixed, tmp_path):
         for p, value in got["percentiles"].items():
             assert value == pytest.approx(np.percentile(together, float(p)), abs=5)
     assert intensity["all"]["mean"] == pytest.approx(
-        np.mean([v["mean"] for v in intensity["by_class"].values()]))
+        np.mean([v["mean"] for v in intensity["by_class"].values()])
+    )
 
 
 def test_patients_that_are_unknown_are_null(mixed, tmp_path):
@@ -100,8 +101,13 @@ def test_the_plots_are_pictures(mixed, tmp_path):
 
 def test_what_is_printed(mixed, tmp_path):
     result = call(mixed[0], cwd=tmp_path)
-    for words in ("24 images", "30×20 to 40×20 px", "RGB 12, L 12", "Patients     unknown",
-                  "Next: medimg verify"):
+    for words in (
+        "24 images",
+        "30×20 to 40×20 px",
+        "RGB 12, L 12",
+        "Patients     unknown",
+        "Next: medimg verify",
+    ):
         assert words in result.stdout, words
 
 
@@ -139,7 +145,8 @@ def test_phantoms_are_called_phantoms(tmp_path, monkeypatch):
     assert plots.is_phantom(index) and plots.is_phantom(open_dataset(str(table), **given))
     titles = []
     monkeypatch.setattr(
-        "matplotlib.figure.Figure.suptitle", lambda self, text, **_: titles.append(text))
+        "matplotlib.figure.Figure.suptitle", lambda self, text, **_: titles.append(text)
+    )
     assert call(table, cwd=tmp_path).exit_code == 0
     assert len(titles) >= 4 and all("phantom" in title for title in titles)
 

@@ -44,10 +44,15 @@ def network(tmp_path, monkeypatch):
     made, _ = engine.LinearBackend().build(SPEC, 0)
     made.prepare(Objective(), Optimizer(), 0)
     labels = np.arange(64) % 2
-    batch = Batch(pictures(labels), np.eye(2, dtype=np.float32)[labels], np.ones(64, np.float32),
-                  64)
-    made.train_epoch(iter([batch] * 30), np.full((30, 1), 0.01, np.float32), seed=0,
-                     on_step=lambda step, loss: True)
+    batch = Batch(
+        pictures(labels), np.eye(2, dtype=np.float32)[labels], np.ones(64, np.float32), 64
+    )
+    made.train_epoch(
+        iter([batch] * 30),
+        np.full((30, 1), 0.01, np.float32),
+        seed=0,
+        on_step=lambda step, loss: True,
+    )
     folder = tmp_path / "runs" / "lin"
     (folder / "model").mkdir(parents=True)
     made.save(folder / "model", training=False)
@@ -94,22 +99,42 @@ def test_probabilities_of_a_folder(network, images, capsys):
         "dark" if p >= 0.3 else "bright" for p in dark
     ]
     assert (result["run"], result["classes"], result["threshold"], result["failed"]) == (
-        "lin", ["bright", "dark"], 0.3, [])
+        "lin",
+        ["bright", "dark"],
+        0.3,
+        [],
+    )
     assert report["environment"]["backend"]["name"] == "linear"
     assert json.loads(Path("runs/p/report.json").read_text()) == report
 
 
 def test_csv_on_standard_output_and_in_a_file_is_the_same(network, images, capsys):
     paths, pixels = images
-    assert run(["predict", "runs/lin", paths[1], paths[0], "--format", "csv", "--csv", "x.csv",
-                "--name", "p"]) == 0
+    assert (
+        run(
+            [
+                "predict",
+                "runs/lin",
+                paths[1],
+                paths[0],
+                "--format",
+                "csv",
+                "--csv",
+                "x.csv",
+                "--name",
+                "p",
+            ]
+        )
+        == 0
+    )
     out = capsys.readouterr().out
     assert out == Path("x.csv").read_text() == Path("runs/p/predictions.csv").read_text()
     rows = list(csv.DictReader(io.StringIO(out)))
     assert list(rows[0]) == ["path", "label", "prob_bright", "prob_dark"]
     assert [row["path"] for row in rows] == [paths[1], paths[0]]
-    np.testing.assert_allclose([float(row["prob_dark"]) for row in rows],
-                               expected(network, pixels[[1, 0]]), rtol=1e-6)
+    np.testing.assert_allclose(
+        [float(row["prob_dark"]) for row in rows], expected(network, pixels[[1, 0]]), rtol=1e-6
+    )
 
 
 def test_the_table_says_how_the_class_follows(images, capsys):
@@ -117,7 +142,7 @@ def test_the_table_says_how_the_class_follows(images, capsys):
     out = capsys.readouterr().out
     assert out.splitlines()[0].split() == ["image", "class", "p(bright)", "p(dark)"]
     assert len([line for line in out.splitlines() if line.startswith("new/")]) == 6
-    assert ("The class is dark from a probability of 0.3 up (youden, chosen on val)." in out)
+    assert "The class is dark from a probability of 0.3 up (youden, chosen on val)." in out
 
 
 def test_pictures_of_another_size_and_mode_are_brought_to_the_network(network, tmp_path, capsys):

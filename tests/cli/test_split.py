@@ -52,8 +52,11 @@ def test_the_split_is_written_told_and_grouped(folder, capsys):
     report = json.loads(Path("runs/s/report.json").read_text())
     assert report["result"] == {
         "ratios": {"train": 0.7, "val": 0.15, "test": 0.15},
-        "counts": {"train": {"NORMAL": 28, "PNEUMONIA": 28}, "val": {"NORMAL": 6, "PNEUMONIA": 6},
-                   "test": {"NORMAL": 6, "PNEUMONIA": 6}},
+        "counts": {
+            "train": {"NORMAL": 28, "PNEUMONIA": 28},
+            "val": {"NORMAL": 6, "PNEUMONIA": 6},
+            "test": {"NORMAL": 6, "PNEUMONIA": 6},
+        },
         "groups": {"train": 14, "val": 3, "test": 3},
         "file": "splits.csv",
         "hash": report["dataset"]["split_hash"],
@@ -64,8 +67,9 @@ def test_the_split_is_written_told_and_grouped(folder, capsys):
     assert report["findings"] == []
     lines = [line.split() for line in out.splitlines()]
     assert ["train", "56", "70.0", "%", "70", "%", "14", "28", "28"] in lines
-    assert (f"Next: medimg train {folder} -o 'group_regex=(p[0-9]+)_' --splits runs/s/splits.csv"
-            in out)
+    assert (
+        f"Next: medimg train {folder} -o 'group_regex=(p[0-9]+)_' --splits runs/s/splits.csv" in out
+    )
 
 
 def test_the_seed_decides_and_the_place_does_not(folder, capsys, tmp_path):
@@ -82,8 +86,10 @@ def test_without_patients_it_warns(folder, capsys):
     printed = capsys.readouterr()
     report = json.loads(printed.out)
     assert report["result"]["groups"] is None
-    assert report["result"]["counts"] == {"train": {"NORMAL": 32, "PNEUMONIA": 32},
-                                          "test": {"NORMAL": 8, "PNEUMONIA": 8}}
+    assert report["result"]["counts"] == {
+        "train": {"NORMAL": 32, "PNEUMONIA": 32},
+        "test": {"NORMAL": 8, "PNEUMONIA": 8},
+    }
     assert "Patients are unknown" in printed.err
 
 
@@ -97,7 +103,10 @@ def test_own_splits_are_set_aside(tmp_path, monkeypatch, capsys):
     assert "own splits (train 60, test 20) are set aside" in capsys.readouterr().out
     counts = json.loads(Path("runs/s/report.json").read_text())["result"]["counts"]
     assert {name: sum(c.values()) for name, c in counts.items()} == {
-        "train": 56, "val": 12, "test": 12}
+        "train": 56,
+        "val": 12,
+        "test": 12,
+    }
 
 
 def test_copies_stay_together_when_asked(folder, capsys):
@@ -110,8 +119,10 @@ def test_copies_stay_together_when_asked(folder, capsys):
         found = {}
         for flag in ((), ("--keep-duplicates-together",)):
             name = f"s{seed}{len(flag)}"
-            assert run(["split", str(folder), *BY_PATIENT, "--seed", str(seed), "--name", name,
-                        *flag]) == 0
+            assert (
+                run(["split", str(folder), *BY_PATIENT, "--seed", str(seed), "--name", name, *flag])
+                == 0
+            )
             side = {row["path"]: row["split"] for row in rows_of(Path(f"runs/{name}/splits.csv"))}
             found[bool(flag)] = side["NORMAL/p0_0.png"] == side["PNEUMONIA/p1_1.png"]
         assert found[True]
@@ -127,7 +138,10 @@ def test_a_class_that_can_not_be_everywhere_is_a_finding(folder, capsys):
     assert "RARE in val (1 patient for 3 parts)" in capsys.readouterr().err
     (finding,) = json.loads(Path("runs/s/report.json").read_text())["findings"]
     assert (finding["check"], finding["severity"], finding["count"]) == (
-        "class-missing-in-split", "warning", 2)
+        "class-missing-in-split",
+        "warning",
+        2,
+    )
     assert [item["split"] for item in finding["items"]] == ["val", "test"]
 
 
@@ -153,6 +167,9 @@ def test_unreadable_files_are_no_copies_of_each_other():
     from medimg.commands.split import copies
     from medimg.core.scan import ScanRecord
 
-    records = {"a.png": ScanRecord("", error="gone"), "b.png": ScanRecord("", error="gone"),
-               "c.png": ScanRecord("x", pixel_hash="h")}
+    records = {
+        "a.png": ScanRecord("", error="gone"),
+        "b.png": ScanRecord("", error="gone"),
+        "c.png": ScanRecord("x", pixel_hash="h"),
+    }
     assert copies(records) == {"a.png": None, "b.png": None, "c.png": "h"}

@@ -10,8 +10,18 @@ import pytest
 
 from medimg.manager import plugins
 
-HEAVY = ("torch", "keras", "tensorflow", "gradio", "ray", "matplotlib", "sklearn", "pydantic",
-         "numpy", "cv2")
+HEAVY = (
+    "torch",
+    "keras",
+    "tensorflow",
+    "gradio",
+    "ray",
+    "matplotlib",
+    "sklearn",
+    "pydantic",
+    "numpy",
+    "cv2",
+)
 LIMIT_S = 0.3
 PROBE = """
 import sys

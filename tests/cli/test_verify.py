@@ -118,8 +118,7 @@ def test_every_fault_is_named_with_its_files(faulty, tmp_path):
     assert copies["files"] == ["train/NORMAL/IM-0004-0001.png", "train/SICK/person901_virus_1.png"]
     assert copies["classes"] == ["NORMAL", "SICK"] and copies["identical"] == "bytes"
     (copies,) = found["duplicates-across-splits"]["items"]
-    assert set(copies["files"]) == {
-        "train/NORMAL/IM-0005-0001.png", "test/NORMAL/IM-0902-0001.png"}
+    assert set(copies["files"]) == {"train/NORMAL/IM-0005-0001.png", "test/NORMAL/IM-0902-0001.png"}
     (patient,) = found["patient-leakage"]["items"]
     assert (patient["patient"], patient["splits"]) == ("IM-0006", ["train", "val"])
     for name in GATE_NAMES:
@@ -147,9 +146,15 @@ def test_the_clean_index_is_accepted_and_free_of_errors(faulty, tmp_path):
     assert {p: p.read_bytes() for p in sorted(faulty.rglob("*")) if p.is_file()} == before
     with clean.open(newline="") as file:
         kept = {Path(row["image"]).name: row for row in csv.DictReader(file)}
-    gone = {"IM-0001-0001.png", "IM-0002-0001.png", "IM-0003-0001.png",  # unreadable
-            "IM-0004-0001.png", "person901_virus_1.png",  # both of them: one label is wrong
-            "IM-0005-0001.png", "IM-0006-0001.png"}  # the training side
+    gone = {
+        "IM-0001-0001.png",
+        "IM-0002-0001.png",
+        "IM-0003-0001.png",  # unreadable
+        "IM-0004-0001.png",
+        "person901_virus_1.png",  # both of them: one label is wrong
+        "IM-0005-0001.png",
+        "IM-0006-0001.png",
+    }  # the training side
     everything = {p.name for p in before}
     assert everything - set(kept) == gone
     assert kept["IM-0902-0001.png"]["split"] == "test"
@@ -197,20 +202,26 @@ def test_one_check_alone(faulty, tmp_path):
 
 
 def test_a_check_left_out(faulty, tmp_path):
-    report, _ = report_of(faulty, "-o", REGEX, "--skip", "empty-file", "--skip", "patient-leakage",
-                          cwd=tmp_path)
+    report, _ = report_of(
+        faulty, "-o", REGEX, "--skip", "empty-file", "--skip", "patient-leakage", cwd=tmp_path
+    )
     assert set(errors(report)) == GATE_NAMES - {"empty-file", "patient-leakage"}
     assert "empty-file" not in report["result"]["checks"]
 
 
 def test_what_the_reader_met_can_be_left_out_and_asked_for(chest, tmp_path):
     table = tmp_path / "labels.csv"
-    rows = [f"chest/train/{label}/{p.name},{label}" for label in ("NORMAL", "SICK")
-            for p in sorted((chest / "train" / label).iterdir())]
+    rows = [
+        f"chest/train/{label}/{p.name},{label}"
+        for label in ("NORMAL", "SICK")
+        for p in sorted((chest / "train" / label).iterdir())
+    ]
     table.write_text("image,label\n" + "\n".join([*rows, "chest/train/SICK/gone.png,SICK"]) + "\n")
     checks = report_of(table, cwd=tmp_path)[0]["result"]["checks"]
     assert (checks["csv-missing-files"]["status"], checks["csv-missing-files"]["count"]) == (
-        "warning", 1)
+        "warning",
+        1,
+    )
     report, _ = report_of(table, "--skip", "csv-missing-files", cwd=tmp_path)
     assert "csv-missing-files" not in {f["check"] for f in report["findings"]}
     report, _ = report_of(table, "--only", "csv-missing-files", cwd=tmp_path)
@@ -278,7 +289,8 @@ def test_kermanys_patients_are_on_one_side(shared_data, tmp_path):
 def test_a_bare_person_number_reports_false_leaks(shared_data, tmp_path):
     """Numbers count anew in the virus and the bacteria series."""
     report, code = verified(
-        shared_data / "chest_xray_kermany", tmp_path, "-o", r"group_regex=(person\d+)")
+        shared_data / "chest_xray_kermany", tmp_path, "-o", r"group_regex=(person\d+)"
+    )
     assert code == 1 and errors(report)["patient-leakage"]["count"] > 10
 
 

@@ -27,7 +27,9 @@ def test_an_epoch_holds_every_sample_once():
 
 def test_targets_belong_to_their_pictures():
     subject = loader()
-    place = {bytes(PIXELS[row]): label for row, label in zip(subject.rows, subject.labels)}
+    place = {
+        bytes(PIXELS[row]): label for row, label in zip(subject.rows, subject.labels, strict=True)
+    }
     for batch in subject.epoch(3):
         for image, target in zip(batch.images, batch.targets, strict=True):
             assert target.tolist() == np.eye(3)[place[bytes(image)]].tolist()
@@ -42,7 +44,7 @@ def test_label_smoothing_keeps_rows_summing_to_one():
 def test_weights_follow_their_samples():
     weights = np.arange(17) / 10
     subject = loader(weights=weights)
-    place = {bytes(PIXELS[row]): w for row, w in zip(subject.rows, weights)}
+    place = {bytes(PIXELS[row]): w for row, w in zip(subject.rows, weights, strict=True)}
     for batch in subject.epoch(0):
         assert batch.weights.dtype == np.float32
         for image, weight in zip(batch.images, batch.weights, strict=True):

@@ -1,4 +1,4 @@
-"""Near copies: hash neighbours held to brute force, pixels to NumPy, and the bounds that are said."""
+"""Near copies: neighbours held to brute force, pixels to NumPy, the bounds that are said."""
 
 from __future__ import annotations
 
@@ -135,8 +135,11 @@ def test_blank_pictures_are_near_nothing():
 
 
 def test_pixel_identical_pictures_stand_for_one_another():
-    files = {"a.png": saved(drawn(1)), "b.bmp": saved(drawn(1), ".bmp"),
-             "c.jpg": saved(drawn(1), ".jpg")}
+    files = {
+        "a.png": saved(drawn(1)),
+        "b.bmp": saved(drawn(1), ".bmp"),
+        "c.jpg": saved(drawn(1), ".jpg"),
+    }
     assert [(p.first.path, p.second.path) for p in searched(files).pairs] == [("a.png", "c.jpg")]
 
 
@@ -146,8 +149,13 @@ def test_a_file_that_is_gone_when_pixels_are_compared_is_no_copy():
 
 
 def test_all_copies_share_a_key():
-    files = {"a.png": saved(drawn(1)), "b.bmp": saved(drawn(1), ".bmp"),
-             "c.jpg": saved(drawn(1), ".jpg"), "other.png": saved(drawn(2)), "torn.png": b"\x89PNG"}
+    files = {
+        "a.png": saved(drawn(1)),
+        "b.bmp": saved(drawn(1), ".bmp"),
+        "c.jpg": saved(drawn(1), ".jpg"),
+        "other.png": saved(drawn(2)),
+        "torn.png": b"\x89PNG",
+    }
     samples = [Sample(path, "a") for path in files]
     records = scan_samples(samples, Pictures(files))
     keys = picture_keys(samples, records, Pictures(files))
@@ -170,9 +178,7 @@ def test_a_search_that_would_not_end_says_what_it_left_out(bound, monkeypatch):
     monkeypatch.setattr(near_copies, bound, 1000)
     pairs, left_out = neighbours(alike(200))
     assert len(pairs) < 200 * 199 // 2
-    assert left_out == (
-        "200 pictures are so much alike that not all pairs of them were compared"
-    )
+    assert left_out == ("200 pictures are so much alike that not all pairs of them were compared")
 
 
 def test_the_bounds_leave_the_rare_pairs_in(monkeypatch):

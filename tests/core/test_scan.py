@@ -147,7 +147,10 @@ def test_records_do_not_depend_on_threads_or_order(grey):
     for path, record in one.items():
         other = many[path]
         assert (record.pixel_hash, record.mean, record.dhash) == (
-            other.pixel_hash, other.mean, other.dhash)
+            other.pixel_hash,
+            other.mean,
+            other.dhash,
+        )
         assert np.array_equal(record.histogram, other.histogram)
 
 

@@ -77,9 +77,7 @@ def test_no_class_is_lost_that_any_split_by_patient_keeps(patients, ratios, seed
     names = list(split.ratios)
     every = {(c, p) for counts in patients for c in counts for p in range(len(names))}
     missing = {(g.label, names.index(g.split)) for g in split.gaps}
-    kept = {
-        (c, p) for c, p in every if split.counts[names[p]][c] > 0
-    }
+    kept = {(c, p) for c, p in every if split.counts[names[p]][c] > 0}
     assert kept == every - missing
     if missing:
         assert not coverable(patients, every, len(names))
@@ -148,9 +146,7 @@ def test_odd_images_of_many_classes_do_not_all_go_to_one_part():
 def test_unequal_patients_of_several_classes(seed):
     draw = random.Random(seed)
     numbers = [draw.randint(1, 40) for _ in range(60)]
-    patients = [
-        dict(Counter(draw.choices(CLASSES, weights=(60, 25, 12, 3), k=n))) for n in numbers
-    ]
+    patients = [dict(Counter(draw.choices(CLASSES, weights=(60, 25, 12, 3), k=n))) for n in numbers]
     samples = dataset(patients)
     split = make_split(samples, (70, 15, 15), seed)
     assert all(len(found) == 1 for found in sides(samples, split).values())
@@ -223,8 +219,13 @@ def test_order_of_listing_does_not_matter_and_the_seed_does():
 def test_copies_stay_on_one_side_and_take_their_patients_along():
     samples = dataset([{"a": 3, "b": 3} for _ in range(30)])
     # p0 – p1 – p2 hold copies of each other's pictures, one in the other class
-    together = {"a/p0_a_0.png": "h1", "b/p1_b_0.png": "h1", "a/p1_a_2.png": "h2",
-                "a/p2_a_1.png": "h2", "a/p5_a_0.png": None}
+    together = {
+        "a/p0_a_0.png": "h1",
+        "b/p1_b_0.png": "h1",
+        "a/p1_a_2.png": "h2",
+        "a/p2_a_1.png": "h2",
+        "a/p5_a_0.png": None,
+    }
     apart = 0
     for seed in range(20):
         split = make_split(samples, seed=seed, keep_together=together)
@@ -272,8 +273,10 @@ def test_large_datasets_are_split_in_seconds():
     sizes = draw.integers(100, 1900, 279)
     labels = draw.integers(0, 4, int(sizes.sum())) == 0
     groups = np.repeat(np.arange(279), sizes)
-    samples = [Sample(f"{i}.png", str(int(label)), str(g))
-               for i, (label, g) in enumerate(zip(labels, groups, strict=True))]
+    samples = [
+        Sample(f"{i}.png", str(int(label)), str(g))
+        for i, (label, g) in enumerate(zip(labels, groups, strict=True))
+    ]
     singles = [Sample(f"{i}.png", f"c{i % 7}") for i in range(100_000)]
     start = time.perf_counter()
     assert make_split(samples).distance < 0.001
@@ -339,12 +342,17 @@ def test_a_split_is_written_and_read_back(tmp_path):
 
 
 def test_a_splits_file_brings_patients_where_none_are_known(tmp_path):
-    (tmp_path / "s.csv").write_text("\ufeffpath,split,group,more\r\n1.png,Training,p,x\r\n"
-                                    "2.png,valid,q,\r\n3.png,,,\r\n", encoding="utf-8")
+    (tmp_path / "s.csv").write_text(
+        "\ufeffpath,split,group,more\r\n1.png,Training,p,x\r\n2.png,valid,q,\r\n3.png,,,\r\n",
+        encoding="utf-8",
+    )
     index = index_of([Sample("1.png", "a"), Sample("2.png", "b"), Sample("3.png", "b")])
     read = apply_splits_file(index, tmp_path / "s.csv")
-    assert [(s.split, s.group) for s in read.samples] == [("train", "p"), ("val", "q"),
-                                                          (None, None)]
+    assert [(s.split, s.group) for s in read.samples] == [
+        ("train", "p"),
+        ("val", "q"),
+        (None, None),
+    ]
     assert read.patients == "column group of s.csv"
 
 
@@ -355,8 +363,10 @@ def test_a_splits_file_brings_patients_where_none_are_known(tmp_path):
         ("path,label\n1.png,a\n", "has no column 'split'"),
         ("", "has no column 'path' and no column 'split'"),
         ("path,split\n1.png,train\n", r"1 image of set not in it \(such as 2.png\)"),
-        ("path,split\n1.png,train\n2.png,val\n3.png,val\n4.png,test\n",
-         r"2 rows without an image \(such as 3.png\)"),
+        (
+            "path,split\n1.png,train\n2.png,val\n3.png,val\n4.png,test\n",
+            r"2 rows without an image \(such as 3.png\)",
+        ),
         ("path,split\n1.png,train\n2.png,hold\n", "line 3: 'hold' is no split"),
         ("path,split\n1.png,train\n2.png,val\n2.png,test\n", "2.png in 'val' and, in line 4"),
         ("path,split,label\n1.png,train,a\n2.png,val,a\n", "calls 2.png 'a'.* calls it 'b'"),
@@ -401,8 +411,9 @@ def test_a_missing_validation_part_is_cut_from_train_by_patient():
     assert found.part("test") == index.part("test")
     assert found.split_counts()["val"] == {"a": 6, "b": 6}
     assert not {s.group for s in found.part("val")} & {s.group for s in found.part("train")}
-    assert words == ("the dataset's own splits; validation cut from train: 12 of 80 images, "
-                     "3 patients, seed 3")
+    assert words == (
+        "the dataset's own splits; validation cut from train: 12 of 80 images, 3 patients, seed 3"
+    )
 
 
 def test_validation_of_unknown_patients_is_cut_image_by_image():
@@ -420,10 +431,15 @@ def test_train_and_validation_without_test_are_kept_and_told():
 
 def test_no_splits_at_all_become_70_15_15():
     found, words = ensure_splits(split_index(None))
-    assert found.split_counts() == {"train": {"a": 28, "b": 28}, "val": {"a": 6, "b": 6},
-                                    "test": {"a": 6, "b": 6}}
-    assert words == ("the dataset has no splits: a new split train/val/test 70/15/15, "
-                     "by patient, stratified by class, seed 0")
+    assert found.split_counts() == {
+        "train": {"a": 28, "b": 28},
+        "val": {"a": 6, "b": 6},
+        "test": {"a": 6, "b": 6},
+    }
+    assert words == (
+        "the dataset has no splits: a new split train/val/test 70/15/15, "
+        "by patient, stratified by class, seed 0"
+    )
 
 
 def test_ratios_win_over_own_splits():
@@ -435,7 +451,10 @@ def test_ratios_win_over_own_splits():
 def test_two_parts_are_train_and_test_and_validation_comes_from_train():
     found, words = ensure_splits(split_index(None), ratios="80/20")
     assert {name: sum(c.values()) for name, c in found.split_counts().items()} == {
-        "train": 56, "val": 8, "test": 16}
+        "train": 56,
+        "val": 8,
+        "test": 16,
+    }
     assert "train/test 80/20" in words and "validation cut from train: 8 of 64 images" in words
 
 

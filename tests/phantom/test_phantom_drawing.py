@@ -66,8 +66,13 @@ def test_the_heart_points_to_the_right_of_the_picture() -> None:
 
 
 def test_images_of_a_patient_resemble_one_another_more_than_others() -> None:
-    films = np.array([[draw(Anatomy.of(4, n), size_px=64, image=i).ravel() for i in range(4)]
-                      for n in range(20)], float)
+    films = np.array(
+        [
+            [draw(Anatomy.of(4, n), size_px=64, image=i).ravel() for i in range(4)]
+            for n in range(20)
+        ],
+        float,
+    )
     same = np.kron(np.eye(20), np.ones((4, 4))).astype(bool) & ~np.eye(80, dtype=bool)
     other = ~np.kron(np.eye(20), np.ones((4, 4))).astype(bool)
     alike = np.corrcoef(films.reshape(80, -1))

@@ -17,7 +17,15 @@ def all_rates(schedule: str, peak: float, epochs: int, steps: int) -> np.ndarray
 def test_one_cycle_is_that_of_torch():
     # values of torch.optim.lr_scheduler.OneCycleLR(max_lr=0.1, total_steps=10), torch 2.13
     expected = [
-        0.004, 0.052, 0.1, 0.0950484, 0.0811745, 0.0611261, 0.0388743, 0.0188259, 0.00495196,
+        0.004,
+        0.052,
+        0.1,
+        0.0950484,
+        0.0811745,
+        0.0611261,
+        0.0388743,
+        0.0188259,
+        0.00495196,
         4e-07,
     ]
 

@@ -107,14 +107,22 @@ class Plan:
 
     def conv(self, x: Any, filters: int, size: int = 3, **options: Any) -> Any:
         return self.add(
-            "conv", keras.layers.Conv2D, x,
-            filters=filters, kernel_size=size, kernel_initializer="zeros", **options,
+            "conv",
+            keras.layers.Conv2D,
+            x,
+            filters=filters,
+            kernel_size=size,
+            kernel_initializer="zeros",
+            **options,
         )
 
     def bn(self, x: Any) -> Any:
         return self.add(
-            "bn", keras.layers.BatchNormalization, x,
-            momentum=self.spec.bn_momentum, epsilon=self.spec.bn_epsilon,
+            "bn",
+            keras.layers.BatchNormalization,
+            x,
+            momentum=self.spec.bn_momentum,
+            epsilon=self.spec.bn_epsilon,
         )
 
     def pool(self, x: Any) -> Any:

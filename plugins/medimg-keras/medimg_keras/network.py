@@ -70,9 +70,7 @@ class KerasNetwork:
         )
 
     def _trained(self) -> list[Any]:
-        return [
-            p for p in self.parts.parameters if p.learnt and p.stage >= self.trainable_from
-        ]
+        return [p for p in self.parts.parameters if p.learnt and p.stage >= self.trainable_from]
 
     # -- training ----------------------------------------------------------------------------
 
@@ -119,8 +117,11 @@ class KerasNetwork:
     def _compiled_step(self, stepper: Stepper) -> Any:
         frozen, learnt = self.parts.models[: self.trainable_from], self._trained()
         models, objective = self.parts.models[self.trainable_from :], self.objective
-        kernels = [p.variable.value for p in learnt
-                   if p.name.startswith("fc") and p.name.endswith("/kernel")]
+        kernels = [
+            p.variable.value
+            for p in learnt
+            if p.name.startswith("fc") and p.name.endswith("/kernel")
+        ]
 
         def step(images: Any, targets: Any, weights: Any, size: Any, numbers: Any) -> Any:
             x = images

@@ -18,8 +18,14 @@ from medimg_keras.objective import data_loss
 from medimg_keras.startup import keras, tf
 
 SMALL = ModelSpec(
-    "small", "layers", ("conv4", "pool", "bn", "conv6", "pool"), ("flatten", "fc8", "dropout0.5"),
-    14, 14, 1, 1,
+    "small",
+    "layers",
+    ("conv4", "pool", "bn", "conv6", "pool"),
+    ("flatten", "fc8", "dropout0.5"),
+    14,
+    14,
+    1,
+    1,
 )
 RESNET = ModelSpec(
     "resnet18-small", "resnet18-small", (), ("gap",), 16, 16, 3, 3, "unit", 0.9, 1e-5
@@ -36,8 +42,12 @@ def pictures(count=48, classes=2, seed=0, shape=(14, 14, 1)):
 
 def in_batches(images, labels, size=16, classes=2):
     return [
-        Batch(images[i : i + size], np.eye(classes, dtype=np.float32)[labels[i : i + size]],
-              np.ones(len(labels[i : i + size]), np.float32), len(labels[i : i + size]))
+        Batch(
+            images[i : i + size],
+            np.eye(classes, dtype=np.float32)[labels[i : i + size]],
+            np.ones(len(labels[i : i + size]), np.float32),
+            len(labels[i : i + size]),
+        )
         for i in range(0, len(images), size)
     ]
 
@@ -71,18 +81,63 @@ def test_the_plugin_offers_what_it_says():
 # -- networks --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("spec, total", [
-    (ModelSpec("cnn3", "layers", ("conv32", "pool", "conv64", "pool", "conv128", "pool"),
-               ("flatten", "fc128", "dropout0.5"), 150, 150, 3, 1), 4_828_481),
-    (ModelSpec("cnn2", "layers", ("conv32", "pool", "conv64", "pool"),
-               ("flatten", "fc128", "dropout0.5"), 150, 150, 3, 1), 10_636_481),
-    (ModelSpec("cnn3bn", "layers",
-               ("conv32", "pool", "bn", "conv64", "pool", "bn", "conv128", "pool", "bn"),
-               ("flatten", "dropout0.5", "fc128"), 224, 224, 3, 1), 11_169_985),
-    (ModelSpec("cnn4gray", "layers",
-               ("conv64", "pool", "conv64", "pool", "conv64", "pool", "conv64"),
-               ("flatten", "fc64"), 150, 150, 1, 2), 1_033_218),
-])
+@pytest.mark.parametrize(
+    "spec, total",
+    [
+        (
+            ModelSpec(
+                "cnn3",
+                "layers",
+                ("conv32", "pool", "conv64", "pool", "conv128", "pool"),
+                ("flatten", "fc128", "dropout0.5"),
+                150,
+                150,
+                3,
+                1,
+            ),
+            4_828_481,
+        ),
+        (
+            ModelSpec(
+                "cnn2",
+                "layers",
+                ("conv32", "pool", "conv64", "pool"),
+                ("flatten", "fc128", "dropout0.5"),
+                150,
+                150,
+                3,
+                1,
+            ),
+            10_636_481,
+        ),
+        (
+            ModelSpec(
+                "cnn3bn",
+                "layers",
+                ("conv32", "pool", "bn", "conv64", "pool", "bn", "conv128", "pool", "bn"),
+                ("flatten", "dropout0.5", "fc128"),
+                224,
+                224,
+                3,
+                1,
+            ),
+            11_169_985,
+        ),
+        (
+            ModelSpec(
+                "cnn4gray",
+                "layers",
+                ("conv64", "pool", "conv64", "pool", "conv64", "pool", "conv64"),
+                ("flatten", "fc64"),
+                150,
+                150,
+                1,
+                2,
+            ),
+            1_033_218,
+        ),
+    ],
+)
 def test_parameter_counts_are_the_published_ones(spec, total):
     parts = assemble(spec)
     assert sum(p.size for p in parts.parameters) == total == parts.whole.count_params()
@@ -96,20 +151,33 @@ def test_resnet18_small_has_resnet18s_layers():
     assert shapes["conv1/kernel"] == (3, 3, 3, 64)
     # stage 2 begins with conv6; its block's main path first, then the shortcut
     assert [shapes[f"conv{n}/kernel"] for n in (6, 7, 8)] == [
-        (3, 3, 64, 128), (3, 3, 128, 128), (1, 1, 64, 128)]
+        (3, 3, 64, 128),
+        (3, 3, 128, 128),
+        (1, 1, 64, 128),
+    ]
     # torchvision's resnet18 has 11,689,512: its 7×7 stem and 1000 classes taken off, BatchNorm's
     # running statistics (2 × 4,800) and ours put on
     body = 11_689_512 - 7 * 7 * 3 * 64 - 513 * 1000
     assert network.parameters().total == body + 3 * 3 * 3 * 64 + 2 * 4_800 + 513 * 3
-    assert [s.name for s in network.stages] == ["stem", "stage1", "stage2", "stage3", "stage4",
-                                                "head"]
+    assert [s.name for s in network.stages] == [
+        "stem",
+        "stage1",
+        "stage2",
+        "stage3",
+        "stage4",
+        "head",
+    ]
 
 
 def test_initial_kernels_are_the_shared_draws():
     network, _ = KerasBackend().build(SMALL, seed=7)
     draws, weights = np.random.default_rng(7), network.weights()
-    for name, fans in [("conv1", (9, 36)), ("conv2", (36, 54)), ("fc1", (24, 8)),
-                       ("output", (8, 1))]:
+    for name, fans in [
+        ("conv1", (9, 36)),
+        ("conv2", (36, 54)),
+        ("fc1", (24, 8)),
+        ("output", (8, 1)),
+    ]:
         limit = np.sqrt(6 / sum(fans))
         expected = draws.uniform(-limit, limit, weights[f"{name}/kernel"].shape).astype("float32")
         np.testing.assert_array_equal(weights[f"{name}/kernel"], expected)
@@ -121,10 +189,12 @@ def test_initial_kernels_are_the_shared_draws():
 def test_logits_are_those_of_numpy_written_out():
     network, _ = KerasBackend().build(replace(SMALL, outputs=3), seed=1)
     draw = np.random.default_rng(2)
-    network.set_weights({
-        name: draw.uniform(0.1, 0.9, array.shape) - 0.4 * name.endswith("kernel")
-        for name, array in network.weights().items()
-    })
+    network.set_weights(
+        {
+            name: draw.uniform(0.1, 0.9, array.shape) - 0.4 * name.endswith("kernel")
+            for name, array in network.weights().items()
+        }
+    )
     w = network.weights()
     images, _ = pictures(3)
 
@@ -144,18 +214,24 @@ def test_logits_are_those_of_numpy_written_out():
     np.testing.assert_allclose(features, x, rtol=1e-4, atol=1e-5)
     x = np.maximum(x @ w["fc1/kernel"] + w["fc1/bias"], 0)
     (logits,) = network.predict([images])
-    np.testing.assert_allclose(logits, x @ w["output/kernel"] + w["output/bias"], rtol=1e-4,
-                               atol=1e-4)
+    np.testing.assert_allclose(
+        logits, x @ w["output/kernel"] + w["output/bias"], rtol=1e-4, atol=1e-4
+    )
 
 
-@pytest.mark.parametrize("scaling, expected", [
-    ("unit", [10 / 255, 20 / 255, 30 / 255]),
-    ("signed", [10 / 127.5 - 1, 20 / 127.5 - 1, 30 / 127.5 - 1]),
-    ("imagenet", [(10 / 255 - 0.485) / 0.229, (20 / 255 - 0.456) / 0.224,
-                  (30 / 255 - 0.406) / 0.225]),
-    ("caffe", [30 - 103.939, 20 - 116.779, 10 - 123.68]),
-    ("none", [10, 20, 30]),
-])
+@pytest.mark.parametrize(
+    "scaling, expected",
+    [
+        ("unit", [10 / 255, 20 / 255, 30 / 255]),
+        ("signed", [10 / 127.5 - 1, 20 / 127.5 - 1, 30 / 127.5 - 1]),
+        (
+            "imagenet",
+            [(10 / 255 - 0.485) / 0.229, (20 / 255 - 0.456) / 0.224, (30 / 255 - 0.406) / 0.225],
+        ),
+        ("caffe", [30 - 103.939, 20 - 116.779, 10 - 123.68]),
+        ("none", [10, 20, 30]),
+    ],
+)
 def test_scalings_follow_their_definitions(scaling, expected):
     spec = ModelSpec("one", "layers", ("bn",), ("flatten",), 1, 1, 3, 1, scaling, bn_epsilon=1e-9)
     network, _ = KerasBackend().build(spec, seed=0)
@@ -176,8 +252,13 @@ def test_loss_is_the_documented_one(gamma, outputs):
     full = scores if outputs > 1 else np.concatenate([0 * scores, scores], axis=1)
     p = np.exp(full) / np.exp(full).sum(axis=1, keepdims=True)
     expected = (weights * -(targets * (1 - p) ** gamma * np.log(p)).sum(axis=1)).sum() / 9
-    got = data_loss(tf.constant(scores), tf.constant(targets), tf.constant(weights),
-                    tf.constant(9.0), Objective(focal_gamma=gamma))
+    got = data_loss(
+        tf.constant(scores),
+        tf.constant(targets),
+        tf.constant(weights),
+        tf.constant(9.0),
+        Objective(focal_gamma=gamma),
+    )
     assert float(got) == pytest.approx(expected, rel=1e-5)
 
 
@@ -186,8 +267,13 @@ def test_loss_and_gradient_stay_finite_at_certainty():
         scores = tf.constant([[200.0], [-200.0]])
         with tf.GradientTape() as tape:
             tape.watch(scores)
-            loss = data_loss(scores, tf.constant([[0.0, 1.0], [0.0, 1.0]]), tf.ones(2),
-                             tf.constant(2.0), Objective(focal_gamma=gamma))
+            loss = data_loss(
+                scores,
+                tf.constant([[0.0, 1.0], [0.0, 1.0]]),
+                tf.ones(2),
+                tf.constant(2.0),
+                Objective(focal_gamma=gamma),
+            )
         assert np.isfinite(float(loss)) and np.isfinite(tape.gradient(loss, scores).numpy()).all()
 
 
@@ -201,8 +287,9 @@ def test_optimizers_take_pytorchs_steps(name):
     start = network.weights()
     values = [float(start["output/kernel"][0, 0]), 0.0]
     m, v, velocity = np.zeros(2), np.zeros(2), np.zeros(2)
-    batch = Batch(np.asarray([[2.0]], np.float32), np.asarray([[0, 1]], np.float32),
-                  np.ones(1, np.float32), 1)
+    batch = Batch(
+        np.asarray([[2.0]], np.float32), np.asarray([[0, 1]], np.float32), np.ones(1, np.float32), 1
+    )
     epoch(network, [batch] * 4, rate=0.1)
     for t in range(1, 5):
         error = 1 / (1 + np.exp(-(2 * values[0] + values[1]))) - 1
@@ -232,8 +319,11 @@ def test_l2_is_minimised_but_not_told():
         kernels.append(network.weights())
     assert told[0] == told[1]
     # the penalty's gradient is 2 l2 w, on hidden dense kernels alone
-    np.testing.assert_allclose(kernels[0]["fc1/kernel"] - kernels[1]["fc1/kernel"],
-                               0.01 * 2 * 0.5 * before["fc1/kernel"], atol=1e-6)
+    np.testing.assert_allclose(
+        kernels[0]["fc1/kernel"] - kernels[1]["fc1/kernel"],
+        0.01 * 2 * 0.5 * before["fc1/kernel"],
+        atol=1e-6,
+    )
     np.testing.assert_allclose(kernels[0]["output/kernel"], kernels[1]["output/kernel"], atol=1e-7)
 
 
@@ -309,7 +399,8 @@ def test_training_updates_batchnorm_by_the_given_momentum():
     images, labels = pictures(16, shape=(2, 2, 1))
     epoch(network, in_batches(images, labels))
     assert float(network.weights()["bn1/mean"][0]) == pytest.approx(
-        0.25 * (images / 255).mean(), rel=1e-4)
+        0.25 * (images / 255).mean(), rel=1e-4
+    )
 
 
 def test_rates_are_by_stage_and_step():
@@ -353,10 +444,16 @@ def test_head_shares_its_weights_and_agrees_with_the_whole(tmp_path):
     (features,) = network.embed([images])
     head = network.head()
     head.prepare(Objective(), Optimizer(), 0)
-    batches = [replace(b, images=features[i * 16 : i * 16 + 16])
-               for i, b in enumerate(in_batches(images, labels))]
+    batches = [
+        replace(b, images=features[i * 16 : i * 16 + 16])
+        for i, b in enumerate(in_batches(images, labels))
+    ]
     assert len(head.stages) == 1 and set(head.weights()) == {
-        "fc1/kernel", "fc1/bias", "output/kernel", "output/bias"}
+        "fc1/kernel",
+        "fc1/bias",
+        "output/kernel",
+        "output/bias",
+    }
     epoch(head, batches, seed=4)
     np.testing.assert_allclose(*head.predict([features]), *network.predict([images]), atol=1e-6)
     # training the head on features is training the network with its backbone frozen
@@ -406,8 +503,12 @@ def test_caffe_scaling_is_read_back_too(tmp_path):
     network.save(tmp_path, training=False)
     images, _ = pictures(2, shape=(14, 14, 3))
     alone = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    np.testing.assert_allclose(alone(images, training=False).numpy()[:, 0],
-                               next(network.predict([images]))[:, 1], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        alone(images, training=False).numpy()[:, 0],
+        next(network.predict([images]))[:, 1],
+        rtol=1e-4,
+        atol=1e-4,
+    )
 
 
 def test_weights_travel_and_misfits_are_named():
@@ -417,8 +518,9 @@ def test_weights_travel_and_misfits_are_named():
     assert len(report.loaded) == 12 and not report.missing and not report.unexpected
     images, _ = pictures(4)
     np.testing.assert_array_equal(*source.predict([images]), *target.predict([images]))
-    report = target.set_weights({"output/kernel": np.zeros((3, 1)), "fc9/bias": np.zeros(1),
-                                 "fc1/bias": np.zeros(8)})
+    report = target.set_weights(
+        {"output/kernel": np.zeros((3, 1)), "fc9/bias": np.zeros(1), "fc1/bias": np.zeros(8)}
+    )
     assert report.unexpected == ("output/kernel", "fc9/bias")
     assert report.loaded == ("fc1/bias",) and "output/kernel" in report.missing
 
@@ -445,15 +547,18 @@ def test_another_optimizers_state_is_refused(tmp_path):
         network.restore(tmp_path)
 
 
-@pytest.mark.parametrize("change, said", [
-    ({"architecture": "logistic", "name": "logistic"}, "can't build 'logistic'"),
-    ({"height": 6, "width": 6}, "6×6"),
-    ({"head": ("fc8",)}, "flatten or gap"),
-    ({"scaling": "caffe"}, "3 channels"),
-    ({"scaling": "z-score"}, "scaling 'z-score'"),
-    ({"layers": ("conv4", "norm")}, "layer 'norm'"),
-    ({"head": ("flatten", "lstm")}, "head layer 'lstm'"),
-])
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"architecture": "logistic", "name": "logistic"}, "can't build 'logistic'"),
+        ({"height": 6, "width": 6}, "6×6"),
+        ({"head": ("fc8",)}, "flatten or gap"),
+        ({"scaling": "caffe"}, "3 channels"),
+        ({"scaling": "z-score"}, "scaling 'z-score'"),
+        ({"layers": ("conv4", "norm")}, "layer 'norm'"),
+        ({"head": ("flatten", "lstm")}, "head layer 'lstm'"),
+    ],
+)
 def test_what_it_can_not_build_is_refused(change, said):
     with pytest.raises(BackendError, match=said):
         KerasBackend().build(replace(SMALL, **change), seed=0)

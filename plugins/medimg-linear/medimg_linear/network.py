@@ -80,8 +80,9 @@ class Standardiser:
         images = np.asarray(images)
         expected = (self.spec.height, self.spec.width, self.spec.channels)
         if images.shape[1:] != expected:
-            raise BackendError(f"{self.spec.name} takes images of {expected}, not "
-                               f"{images.shape[1:]}")
+            raise BackendError(
+                f"{self.spec.name} takes images of {expected}, not {images.shape[1:]}"
+            )
         return scaled(images, self.spec.scaling).reshape(len(images), -1)
 
     def fit(self, images: np.ndarray) -> None:
@@ -142,8 +143,9 @@ class Logistic:
                 "Leave --precision out, or say --precision float32.",
             )
         if objective.loss != "cross-entropy":
-            raise BackendError(f"the linear backend has no loss {objective.loss!r}",
-                               "Known: cross-entropy")
+            raise BackendError(
+                f"the linear backend has no loss {objective.loss!r}", "Known: cross-entropy"
+            )
         self.objective = objective
         self.trainable_from = trainable_from
         self.stepper = Stepper(optimizer, self.trained)
@@ -221,9 +223,7 @@ class Logistic:
 
     def head(self) -> Logistic:
         """The classifier alone, on the same arrays."""
-        return Logistic(
-            self.spec, self.trained["output/kernel"], self.trained["output/bias"], None
-        )
+        return Logistic(self.spec, self.trained["output/kernel"], self.trained["output/bias"], None)
 
     # -- weights ---------------------------------------------------------------------------
 
@@ -269,8 +269,9 @@ class Logistic:
         report = self.set_weights(read_arrays(path / WEIGHTS))
         if report.missing or report.unexpected:
             wrong = ", ".join((*report.missing, *report.unexpected))
-            raise BackendError(f"{path / WEIGHTS} holds another model than {self.spec.name}: "
-                               f"{wrong} do not fit")
+            raise BackendError(
+                f"{path / WEIGHTS} holds another model than {self.spec.name}: {wrong} do not fit"
+            )
         if self.stepper is not None and (path / STATE).exists():
             self.stepper.take(read_arrays(path / STATE))
 

@@ -86,8 +86,9 @@ def test_gradient_is_that_of_the_loss(gamma, outputs):
 
 
 def test_loss_counts_weights_over_the_global_size():
-    batch = Batch(np.zeros(1), np.asarray([[0, 1], [1, 0]], np.float32),
-                  np.asarray([3, 1], np.float32), 10)
+    batch = Batch(
+        np.zeros(1), np.asarray([[0, 1], [1, 0]], np.float32), np.asarray([3, 1], np.float32), 10
+    )
     loss, _ = loss_and_gradient(np.asarray([[0.0], [0.0]], np.float32), batch, Objective())
     assert loss == pytest.approx(4 * np.log(2) / 10)
 
@@ -114,8 +115,9 @@ def test_optimizers_take_pytorchs_steps(name):
 def test_clipping_is_global():
     kernel, bias = np.zeros(2, np.float32), np.zeros(1, np.float32)
     stepper = Stepper(Optimizer("sgd", momentum=0, clip_norm=1.0), {"kernel": kernel, "bias": bias})
-    stepper.step({"kernel": np.asarray([3, 0], np.float32), "bias": np.asarray([4], np.float32)},
-                 1.0)
+    stepper.step(
+        {"kernel": np.asarray([3, 0], np.float32), "bias": np.asarray([4], np.float32)}, 1.0
+    )
     np.testing.assert_allclose([*kernel, *bias], [-0.6, 0, -0.8], rtol=1e-5)
 
 
@@ -226,12 +228,15 @@ def test_counts_and_initial_weights():
     np.testing.assert_array_equal(network.weights()["output/kernel"], drawn)
 
 
-@pytest.mark.parametrize("change, said", [
-    ({"architecture": "layers", "name": "cnn3"}, "can't build 'cnn3'"),
-    ({"head": ("flatten", "fc128")}, "layers"),
-    ({"scaling": "caffe"}, "3 channels"),
-    ({"scaling": "z-score"}, "scaling 'z-score'"),
-])
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"architecture": "layers", "name": "cnn3"}, "can't build 'cnn3'"),
+        ({"head": ("flatten", "fc128")}, "layers"),
+        ({"scaling": "caffe"}, "3 channels"),
+        ({"scaling": "z-score"}, "scaling 'z-score'"),
+    ],
+)
 def test_what_is_not_linear_is_refused(change, said):
     with pytest.raises(BackendError, match=said):
         LinearBackend().build(replace(SPEC, **change), seed=0)
@@ -252,12 +257,17 @@ def test_wrong_use_is_said(tmp_path):
 
 def test_scalings_follow_their_definitions():
     image = np.asarray([[[[10, 20, 30]]]], np.uint8)
-    np.testing.assert_allclose(scaled(image, "signed")[0, 0, 0], [10 / 127.5 - 1, 20 / 127.5 - 1,
-                                                                 30 / 127.5 - 1], rtol=1e-5)
-    np.testing.assert_allclose(scaled(image, "caffe")[0, 0, 0],
-                               [30 - 103.939, 20 - 116.779, 10 - 123.68], rtol=1e-5)
-    np.testing.assert_allclose(scaled(image, "imagenet")[0, 0, 0, 0],
-                               (10 / 255 - 0.485) / 0.229, rtol=1e-5)
+    np.testing.assert_allclose(
+        scaled(image, "signed")[0, 0, 0],
+        [10 / 127.5 - 1, 20 / 127.5 - 1, 30 / 127.5 - 1],
+        rtol=1e-5,
+    )
+    np.testing.assert_allclose(
+        scaled(image, "caffe")[0, 0, 0], [30 - 103.939, 20 - 116.779, 10 - 123.68], rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        scaled(image, "imagenet")[0, 0, 0, 0], (10 / 255 - 0.485) / 0.229, rtol=1e-5
+    )
 
 
 def test_a_constant_pixel_does_not_blow_up():
