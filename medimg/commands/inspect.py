@@ -10,6 +10,7 @@ import click
 
 from medimg.commands._job import Job
 from medimg.commands._options import dataset_argument, dataset_options, report_options
+from medimg.commands.split import typed
 
 if TYPE_CHECKING:
     from medimg.core.scan import ScanRecord
@@ -203,13 +204,14 @@ def command(
     if unreadable:
         number = f"{unreadable} image{'s' * (unreadable != 1)}"
         job.note(
-            f"{number} can't be decoded: medimg verify {dataset} names them", severity="warning"
+            f"{number} can't be decoded: medimg verify {typed(dataset, layout, options)} names them",
+            severity="warning",
         )
     for finding in index.findings:
         if finding.severity != "info":
             job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
     job.say("Plots: " + ", ".join(str(job.folder / p) for p in result["plots"]))
-    job.say(f"Next: medimg verify {dataset}")
+    job.say(f"Next: medimg verify {typed(dataset, layout, options)}")
     job.finish(
         result,
         index=index,
