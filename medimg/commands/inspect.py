@@ -204,7 +204,7 @@ def command(
     if unreadable:
         number = f"{unreadable} image{'s' * (unreadable != 1)}"
         job.note(
-            f"{number} can't be decoded: medimg verify {typed(dataset, layout, options)} names them",
+            f"{number} can't be decoded: medimg verify names them",
             severity="warning",
         )
     for finding in index.findings:
