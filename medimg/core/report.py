@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+import operator
 import os
 import platform
 import sys
@@ -99,8 +101,8 @@ def report_models() -> dict[str, type[Envelope]]:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of every report, discriminated by `command`."""
-    models = tuple(report_models().values())
-    union: Any = Annotated[models, Field(discriminator="command")]
+    any_of_them: Any = functools.reduce(operator.or_, report_models().values())
+    union: Any = Annotated[any_of_them, Field(discriminator="command")]
     schema = TypeAdapter(union).json_schema(by_alias=True, mode="serialization")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
