@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NoReturn, TypeVar
 
@@ -260,7 +260,9 @@ def run_checks(
     met = defaultdict(list)
     for finding in context.index.findings:
         met[finding.check].append(finding)
-    outcomes = {name: run_one(check, context, met.pop(name, [])) for name, check in checks.items()}
+    outcomes = {
+        name: run_one(name, check, context, met.pop(name, [])) for name, check in checks.items()
+    }
     for name in (*READER_CHECKS, *(n for n in met if n not in READER_CHECKS)):
         if leave_out(name):
             continue
@@ -272,12 +274,15 @@ def run_checks(
 
 
 def run_one(
-    check: Callable[[CheckContext], list[Finding]], context: CheckContext, met: list[Finding]
+    name: str,
+    check: Callable[[CheckContext], list[Finding]],
+    context: CheckContext,
+    met: list[Finding],
 ) -> Checked:
     """One check's outcome; `met` is what the reader said under its name."""
     started = time.perf_counter()
     try:
-        found = tuple(sound(finding) for finding in check(context))
+        found = tuple(named(sound(finding), name) for finding in check(context))
     except NotApplicable as why:
         if not met:
             return Checked("skipped", (), time.perf_counter() - started, str(why))
@@ -295,6 +300,12 @@ def sound(finding: Any) -> Finding:
     if not isinstance(finding, Finding) or finding.severity not in RANK:
         raise TypeError(f"{finding!r} is no Finding of severity {', '.join(RANK)}")
     return finding
+
+
+def named(finding: Finding, name: str) -> Finding:
+    """A plugin's finding under the full name of its check, `<distribution>:<name>`."""
+    qualified = ":" in name and finding.check == name.partition(":")[2]
+    return replace(finding, check=name) if qualified else finding
 
 
 def status_of(findings: Iterable[Finding]) -> str:
