@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -22,6 +22,24 @@ def shared_data() -> Path:
         if os.environ.get("MEDIMG_REQUIRE_SAMPLES") == "1":
             pytest.fail(f"the real samples are required and not at {folder}")
         pytest.skip(f"the real samples are not at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps decoded pixels out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDIMG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """90 faultless phantoms of 64 px, in train, val and test; not to be changed."""
+    from medimg.phantom import make_dataset
+
+    folder = tmp_path_factory.mktemp("phantoms") / "chest_xray"
+    make_dataset(folder, images=90, size_px=64, faults=())
     return folder
 
 

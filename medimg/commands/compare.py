@@ -196,7 +196,7 @@ def command(
         raise UsageError(f"no metric is called {metric!r}", near_misses(metric, list(known)))
     folders = [f for f in folders if is_trained(f)]
     entries, refused = gather(folders, split, baseline)
-    base = chosen_baseline(entries, baseline, [f.name for f in folders])
+    base = chosen_baseline(entries, baseline, [f.name for f in folders], refused)
     rows = rows_of(entries) if entries else []
     pairs: list[dict[str, Any]] = []
     comparable = len(entries) > 1
@@ -250,17 +250,23 @@ def is_trained(folder: Path) -> bool:
     return not isinstance(report, dict) or report.get("command") in ("train", "finetune")
 
 
-def chosen_baseline(entries: list[Entry], asked: str | None, names: list[str]) -> Entry | None:
+def chosen_baseline(
+    entries: list[Entry], asked: str | None, names: list[str], refused: list[dict[str, str]]
+) -> Entry | None:
     """The baseline asked for, else the first run.
 
     Raises:
-        UsageError: it is none of the runs, or can't be compared.
+        UsageError: it is none of the runs.
+        Refused: it can't be compared.
     """
-    from medimg.core.errors import UsageError, near_misses
+    from medimg.core.errors import Refused, UsageError, near_misses
 
     if asked is None:
         return entries[0] if entries else None
     name = Path(asked).name
     if name not in names:
         raise UsageError(f"the baseline {asked} is none of the runs", near_misses(name, names))
-    return next((e for e in entries if e.name == name), None)
+    for row in refused:
+        if row["run"] == name:
+            raise Refused(f"the baseline {asked} can't be compared", row["why"])
+    return next(e for e in entries if e.name == name)

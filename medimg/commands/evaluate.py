@@ -42,6 +42,7 @@ def read_test_data(
     splits: str | None,
 ) -> Data:
     """The run's own data with the run's split, or other data with theirs."""
+    from medimg.core.errors import InputError
     from medimg.core.split import ensure_splits, split_hash
     from medimg.training.experiment import Data, copies
 
@@ -53,7 +54,10 @@ def read_test_data(
         run.card["positive"],
     )
     records = job.scan(index)
-    if own:
+    fingerprint = fingerprint_of(index, records)
+    # the same pictures in another place: what the run trained on must not pass as new
+    moved = not own and not splits and fingerprint == run.card["dataset"]["fingerprint"]
+    if own or (moved and is_named_alike(run, index)):
         index, note = ensure_splits(
             index,
             splits or str(run.folder / "splits.csv"),
@@ -63,10 +67,23 @@ def read_test_data(
         )
     elif splits:
         index, note = ensure_splits(index, splits, None, 0)
+    elif moved and not index.splits():
+        raise InputError(
+            f"{index.name} holds the pictures that {run.name} was trained on, under other names",
+            f"Say which are for {split}: --splits FILE",
+        )
     else:
         index, note = as_external(index, split)
-    fingerprint = fingerprint_of(index, records)
     return Data(index, records, fingerprint, split_hash(index.samples), note)
+
+
+def is_named_alike(run: Run, index: DatasetIndex) -> bool:
+    """Whether the run's splits.csv names the images of this dataset."""
+    import csv
+
+    with (run.folder / "splits.csv").open(newline="", encoding="utf-8") as file:
+        named = {row["path"] for row in csv.DictReader(file)}
+    return named <= {s.path for s in index.samples}
 
 
 def fingerprint_of(index: DatasetIndex, records: Any) -> str:
@@ -252,7 +269,7 @@ def command(
         seed=seed,
         resamples=resamples,
     )
-    findings = alarms(numbers, seen_in_training(data, split))
+    findings = alarms(numbers, seen_in_training(trained, data, split))
 
     from medimg.reports.plots import is_phantom
     from medimg.reports.plots_evaluation import evaluation_plots

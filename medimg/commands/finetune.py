@@ -52,8 +52,11 @@ def recipe_for(parent: Run, flags: dict[str, Any], file: str | None) -> Recipe:
     return resolve({**settings, **chosen, "parent": str(parent.folder.resolve())}, {})
 
 
-def finetune(parent: Run, experiment: Experiment, job: Job) -> Finished:
-    """Trains on from the parent's weights; the result holds validation before and after."""
+def finetune(parent: Run, experiment: Experiment, job: Job) -> tuple[Experiment, Finished]:
+    """Trains on from the parent's weights; the result holds validation before and after.
+
+    The experiment comes back with its learning rate resolved.
+    """
     from medimg.core.runs import MODEL
     from medimg.training.experiment import trainable_from
     from medimg.training.run import (
@@ -66,6 +69,7 @@ def finetune(parent: Run, experiment: Experiment, job: Job) -> Finished:
     network = experiment.backend.load(parent.folder / MODEL, experiment.spec)
     metrics = job.manager.functions(job.manager.metrics())
     cut = trainable_from(experiment.recipe, network)
+    experiment = resolve_learning_rate(experiment, job, network, cut)
     job.say(
         f"Trained: {', '.join(s.name for s in network.stages[cut:])}; frozen: "
         f"{', '.join(s.name for s in network.stages[:cut]) or 'nothing'}"
@@ -79,7 +83,7 @@ def finetune(parent: Run, experiment: Experiment, job: Job) -> Finished:
         else None
     )
     with epoch_bar(job, experiment) as (on_step, on_epoch):
-        return train_run(
+        finished = train_run(
             experiment,
             network,
             job.folder,
@@ -90,6 +94,7 @@ def finetune(parent: Run, experiment: Experiment, job: Job) -> Finished:
             on_step=on_step,
             on_epoch=on_epoch,
         )
+    return experiment, finished
 
 
 def say_change(job: Job, finished: Finished) -> None:
@@ -135,8 +140,7 @@ def command(
     check_classes(parent, data.index.classes)
     experiment = ready(job, absolute(recipe), data, spec=spec_of(parent.card))
     job.subject = f"{experiment.spec.name}-{data.index.name}"
-    experiment = resolve_learning_rate(experiment, job)
-    finished = finetune(parent, experiment, job)
+    experiment, finished = finetune(parent, experiment, job)
     say_change(job, finished)
     finish(job, experiment, finished, f"medimg compare {run} {job.folder}")
 

@@ -17,23 +17,33 @@ from medimg.commands._options import (
 from medimg.commands._training import given, network_options, read_data, ready, recipe_from
 
 if TYPE_CHECKING:
+    from medimg.core.types import Network
     from medimg.training.experiment import Experiment
     from medimg.training.lr_finder import RangeTest
 
 
 def find_learning_rate(
-    experiment: Experiment, *, steps: int = 100, start: float = 1e-6, end: float = 1.0, bar: Any
+    experiment: Experiment,
+    network: Network | None = None,
+    cut: int = 0,
+    *,
+    steps: int = 100,
+    start: float = 1e-6,
+    end: float = 1.0,
+    bar: Any,
 ) -> RangeTest:
-    """A range test on a fresh network of the experiment."""
+    """A range test on a network trained from stage `cut` up; default a fresh one."""
     from medimg.training.lr_finder import range_test
 
-    network, _ = experiment.backend.build(experiment.spec, experiment.recipe.seed)
+    if network is None:
+        network, _ = experiment.backend.build(experiment.spec, experiment.recipe.seed)
     with bar("Range test", steps, "step") as progress:
         return range_test(
             network,
             experiment.train,
             objective=experiment.objective,
             optimizer=experiment.optimizer,
+            trainable_from=cut,
             start=start,
             end=end,
             steps=steps,

@@ -103,14 +103,20 @@ def take_weights(network: Network, weights: str, job: Job) -> LoadReport:
     return report
 
 
-def resolve_learning_rate(experiment: Experiment, job: Job) -> Experiment:
-    """`--lr auto` runs the range test; without a safe suggestion the default is taken, aloud."""
+def resolve_learning_rate(
+    experiment: Experiment, job: Job, network: Network | None = None, cut: int = 0
+) -> Experiment:
+    """`--lr auto` runs the range test; without a safe suggestion the default is taken, aloud.
+
+    Args:
+        network, cut: what training starts from, and its lowest trained stage; default fresh.
+    """
     from medimg.commands.lr_find import find_learning_rate
     from medimg.training.run import with_learning_rate
 
     if experiment.recipe.learning_rate != "auto":
         return experiment
-    test = find_learning_rate(experiment, bar=job.progress)
+    test = find_learning_rate(experiment, network, cut, bar=job.progress)
     if test.suggestion is None:
         job.note(f"{test.reason}; going on with {FALLBACK_RATE:g}", severity="warning")
         return with_learning_rate(experiment, FALLBACK_RATE)
@@ -225,6 +231,7 @@ def command(
 
     common = {key: options.pop(key) for key in COMMON}
     if resume:
+        refuse_settings({**options, "dataset": dataset, "recipe": recipe_file, "seed": seed})
         go_on(Path(resume), common)
         return
     flags = given({**options, "dataset": dataset, "seed": seed})
@@ -240,11 +247,22 @@ def command(
     finish(job, experiment, finished, f"medimg evaluate {job.folder}")
 
 
+def refuse_settings(flags: dict[str, Any]) -> None:
+    """Raises UsageError where `--resume` stands beside a setting, which it would not heed."""
+    from medimg.core.errors import UsageError
+
+    if asked := given(flags):
+        raise UsageError(
+            f"--resume goes on with the run's own settings, so {', '.join(asked)} can't be given",
+            "Leave it out, or train anew.",
+        )
+
+
 def absolute(recipe: Recipe) -> Recipe:
     """Paths as they hold from anywhere, so that resume and evaluate find the data again."""
     changes = {}
-    for name in ("dataset", "splits"):
+    for name in ("dataset", "splits", "weights"):
         value = getattr(recipe, name)
-        if value and Path(value).exists():
+        if value and value != "none" and Path(value).exists():
             changes[name] = str(Path(value).resolve())
     return recipe.model_copy(update=changes)

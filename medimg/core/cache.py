@@ -132,21 +132,30 @@ class room_for:
             )
         except OSError:
             # a cache saves time; a run must not fail for want of one
+            self.forget()
             self.array = np.empty(self.shape, np.uint8)
         return self.array, self.keep
 
     def keep(self) -> np.ndarray:
         if self.temporary is None:
             return self.array
-        self.array.flush()  # type: ignore[attr-defined]
-        os.replace(self.temporary, self.file)
+        try:
+            self.array.flush()  # type: ignore[attr-defined]
+            os.replace(self.temporary, self.file)
+        except OSError:
+            return self.array
         self.temporary = None
         kept = mapped(self.file, self.shape)
         return self.array if kept is None else kept
 
     def __exit__(self, *_: object) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Removes a file that was not finished; pixels mapped from it can still be read."""
         if self.temporary is not None:
             self.temporary.unlink(missing_ok=True)
+            self.temporary = None
 
 
 def decode_all(

@@ -27,8 +27,10 @@ def lr_curve(test: RangeTest, path: Path, index: DatasetIndex) -> None:
             axis.axvline(rate, color=CLASS_COLOURS[number + 1], linestyle=":", label=label)
     if test.suggestion is not None:
         axis.axvline(test.suggestion, color="black", label=f"suggested {test.suggestion:.1e}")
-    low, high = float(test.smoothed.min()), float(test.smoothed[: len(test.smoothed) // 2].max())
-    axis.set_ylim(max(0.0, low - 0.2 * (high - low)), high + 0.8 * (high - low) + 1e-6)
+    first_half = test.smoothed[: len(test.smoothed) // 2]
+    if len(first_half):
+        low, high = float(test.smoothed.min()), float(first_half.max())
+        axis.set_ylim(max(0.0, low - 0.2 * (high - low)), high + 0.8 * (high - low) + 1e-6)
     axis.set_xlabel("learning rate")
     axis.set_ylabel("training loss")
     axis.legend(frameon=False)

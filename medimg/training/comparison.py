@@ -57,24 +57,26 @@ class Entry:
 
 
 def latest_evaluation(run: Run, split: str) -> Path:
-    """The folder of the run's newest evaluation of its own data's part.
+    """The folder of the run's newest evaluation of its own data's part, else of other data's.
 
     Raises:
         InputError: there is none.
     """
-    found: list[tuple[str, float, Path]] = []
+    own = run.card["dataset"]["fingerprint"]
+    found: list[tuple[bool, str, float, Path]] = []
     for file in run.folder.glob("evaluate/*/report.json"):
         try:
             report = json.loads(file.read_text(encoding="utf-8"))
             if report["result"]["split"] == split:
-                found.append((report["created"], file.stat().st_mtime, file.parent))
-        except (OSError, ValueError, KeyError):
+                is_own = report["dataset"]["fingerprint"] == own
+                found.append((is_own, report["created"], file.stat().st_mtime, file.parent))
+        except (OSError, ValueError, KeyError, TypeError):
             continue
     if not found:
         raise InputError(
             f"it has not been evaluated on {split}", f"medimg evaluate {run.folder} --split {split}"
         )
-    return max(found)[2]
+    return max(found)[-1]
 
 
 def read_entry(folder: Path, split: str) -> Entry:

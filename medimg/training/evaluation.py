@@ -70,7 +70,7 @@ def predict_part(
         (data.records[s.path].sha256 for s in samples),
         split,
     )
-    return Evaluated(predictions, replace(backend.runtime(), precision="float32"))
+    return Evaluated(predictions, replace(backend.runtime(), precision=run.card["precision"]))
 
 
 def check_classes(run: Run, data: Data) -> None:
@@ -120,8 +120,12 @@ def choose_threshold(run: Run, asked: str | None) -> dict[str, Any] | None:
     return {"value": float(chosen), "rule": asked, "chosen_on": "val"}
 
 
-def seen_in_training(data: Data, split: str) -> Finding | None:
-    """Pictures of the evaluated part that stand, byte by byte, in train or val too."""
+def seen_in_training(run: Run, data: Data, split: str) -> Finding | None:
+    """Pictures of the evaluated part that stand, byte by byte, in train or val too.
+
+    The run's validation pictures are known by content, so that its own data are recognised under
+    other names.
+    """
     if split != "test":
         return None
     trained = {
@@ -129,6 +133,8 @@ def seen_in_training(data: Data, split: str) -> Finding | None:
         for s in data.index.samples
         if s.split in ("train", "val") and s.path in data.records
     }
+    if (run.folder / VAL_PREDICTIONS).is_file():
+        trained |= set(read_predictions(run.folder / VAL_PREDICTIONS).sha256)
     again = [s for s in data.index.part(split) if data.records[s.path].sha256 in trained]
     if not again:
         return None

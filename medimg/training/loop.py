@@ -111,12 +111,17 @@ class Outcome:
 
 
 def validate(network: Network, loader: Loader, positive: int | None) -> dict[str, float | None]:
-    """Loss, accuracy and AUROC of a part, and the share of its commonest answer."""
+    """Loss, accuracy and AUROC of a part, and the share of its commonest answer.
+
+    Logits that are no numbers have a loss that is none, and nothing else.
+    """
     from medimg.core.scored import Scored, UndefinedMetric
     from medimg.metrics.accuracy import accuracy
     from medimg.metrics.auroc import auroc
 
     logits = predict_logits(network, loader.images(PREDICT_BATCH), loader.classes)
+    if not np.isfinite(logits).all():
+        return {"val_loss": math.nan}
     scored = Scored(loader.labels, softmax(logits), positive, 0.5 if loader.classes == 2 else None)
     try:
         area: float | None = float(auroc(scored))
@@ -188,11 +193,14 @@ def fit(
         seconds, images = seconds + took, images + result.images
         if losses.broken_at is not None or not math.isfinite(result.loss):
             raise not_finite(epoch, losses.broken_at, float(recipe.learning_rate))
+        measured = validate(network, val, positive) if val else {}
+        if not all(v is None or math.isfinite(v) for v in measured.values()):
+            raise not_finite(epoch, train.steps - 1, float(recipe.learning_rate))
 
         row: dict[str, float | None] = {
             "epoch": epoch + 1,
             "loss": result.loss,
-            **(validate(network, val, positive) if val else {}),
+            **measured,
             "learning_rate": float(rates.max()),
             "seconds": took,
         }

@@ -1,0 +1,289 @@
+"""medimg evaluate: scikit-learn's numbers, the threshold's rule, other data, bad input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from sklearn import metrics as sk
+
+from medimg.core.report import check_shape
+from medimg.core.runs import Predictions, read_predictions, write_predictions
+
+QUICK = ("--resamples", "100")
+
+
+def evaluated(medimg, *arguments) -> dict:
+    answer = medimg("evaluate", *arguments, *QUICK, "--json")
+    assert answer.code == 0, answer.err
+    assert check_shape(answer.report) == []
+    return answer.report["result"]
+
+
+def values(result: dict) -> dict[str, float]:
+    return {name: cell["value"] for name, cell in result["metrics"].items()}
+
+
+def by_scikit_learn(file: Path, positive: str, threshold: float) -> dict[str, float]:
+    """Binary metrics of a predictions.csv."""
+    table = read_predictions(file)
+    truth = np.array([label == positive for label in table.labels])
+    p = table.probabilities[:, table.classes.index(positive)]
+    said = p >= threshold
+    return {
+        "accuracy": sk.accuracy_score(truth, said),
+        "balanced_accuracy": sk.balanced_accuracy_score(truth, said),
+        "sensitivity": sk.recall_score(truth, said),
+        "specificity": sk.recall_score(~truth, ~said),
+        "precision": sk.precision_score(truth, said),
+        "npv": sk.precision_score(~truth, ~said),
+        "f1": sk.f1_score(truth, said),
+        "macro_f1": sk.f1_score(truth, said, average="macro"),
+        "macro_precision": sk.precision_score(truth, said, average="macro"),
+        "macro_recall": sk.recall_score(truth, said, average="macro"),
+        "weighted_f1": sk.f1_score(truth, said, average="weighted"),
+        "auroc": sk.roc_auc_score(truth, p),
+        "average_precision": sk.average_precision_score(truth, p),
+        "mcc": sk.matthews_corrcoef(truth, said),
+        "cohen_kappa": sk.cohen_kappa_score(truth, said),
+        "log_loss": sk.log_loss(truth, p),
+        "brier": sk.brier_score_loss(truth, p),
+    }
+
+
+def test_two_classes_agree_with_scikit_learn(medimg, runs):
+    made = read_predictions(Path("runs/two/evaluate/test/predictions.csv"))
+    # both answers are given, so that every metric is defined
+    middle = float(np.median(made.probabilities[:, made.classes.index("PNEUMONIA")]))
+    result = evaluated(medimg, "runs/two", "--threshold", middle, "--name", "again")
+    file = Path("runs/two/evaluate/again/predictions.csv")
+    expected = by_scikit_learn(file, "PNEUMONIA", result["threshold"]["value"])
+    found = values(result)
+    assert set(found) == {*expected, "ece"}
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+    half = by_scikit_learn(file, "PNEUMONIA", 0.5)
+    at_half = {k: v["value"] for k, v in result["metrics_at_half"].items() if v["value"] is not None}
+    assert {"accuracy", "sensitivity", "specificity", "f1"} <= set(at_half)
+    assert {k: at_half[k] for k in half if k in at_half} == pytest.approx(
+        {k: half[k] for k in half if k in at_half}, abs=1e-6
+    )
+    assert sum(map(sum, result["confusion_matrix"]["counts"])) == result["images"] == 18
+
+
+def test_several_classes_agree_with_scikit_learn(medimg, train, draw_folder):
+    data = draw_folder("three", {s: {"a": 12, "b": 15, "c": 9} for s in ("train", "val", "test")})
+    assert train("m", "--lr", "0.01", data=data).code == 0
+    result = evaluated(medimg, "runs/m")
+    table = read_predictions(Path("runs/m/evaluate/test/predictions.csv"))
+    truth, p = table.label_numbers(), table.probabilities
+    said, onehot = p.argmax(axis=1), np.eye(3)[truth]
+    expected = {
+        "accuracy": sk.accuracy_score(truth, said),
+        "balanced_accuracy": sk.balanced_accuracy_score(truth, said),
+        "macro_precision": sk.precision_score(truth, said, average="macro", zero_division=0),
+        "macro_recall": sk.recall_score(truth, said, average="macro"),
+        "macro_f1": sk.f1_score(truth, said, average="macro"),
+        "weighted_f1": sk.f1_score(truth, said, average="weighted"),
+        "auroc": sk.roc_auc_score(truth, p / p.sum(1, keepdims=True), multi_class="ovr"),
+        "average_precision": sk.average_precision_score(onehot, p, average="macro"),
+        "mcc": sk.matthews_corrcoef(truth, said),
+        "cohen_kappa": sk.cohen_kappa_score(truth, said),
+        "log_loss": sk.log_loss(truth, p),
+        "brier": np.mean(np.sum((p - onehot) ** 2, axis=1)),
+    }
+    found = values(result)
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+    assert (result["threshold"], result["positive"]) == (None, None)
+    assert not {"sensitivity", "specificity", "precision", "npv", "f1"} & set(found)
+
+
+# -- the threshold --------------------------------------------------------------------------------
+
+
+def test_a_rule_is_computed_on_validation(medimg, runs):
+    result = evaluated(medimg, "runs/two", "--threshold", "youden", "--name", "y")
+    val = read_predictions(Path("runs/two/predictions/val.csv"))
+    truth = np.array(val.labels) == "PNEUMONIA"
+    p = val.probabilities[:, val.classes.index("PNEUMONIA")]
+    false, true, _ = sk.roc_curve(truth, p, drop_intermediate=False)
+    cut = result["threshold"]["value"]
+    youden = (p[truth] >= cut).mean() - (p[~truth] >= cut).mean()
+    assert youden == pytest.approx((true - false).max())
+    assert result["threshold"] | {"value": 0} == {"value": 0, "rule": "youden", "chosen_on": "val"}
+
+    result = evaluated(medimg, "runs/two", "--threshold", "sensitivity=0.9", "--name", "s")
+    assert (p[truth] >= result["threshold"]["value"]).mean() >= 0.9
+
+
+def test_a_value_is_taken_as_it_is(medimg, runs):
+    result = evaluated(medimg, "runs/two", "--threshold", "0.25", "--name", "v")
+    assert result["threshold"] == {"value": 0.25, "rule": "given", "chosen_on": None}
+
+
+def test_a_rule_without_validation_predictions_is_refused(medimg, runs):
+    Path("runs/two/predictions/val.csv").unlink()
+    answer = medimg("evaluate", "runs/two", "--threshold", "youden", "--name", "x")
+    assert answer.code == 2
+    assert "two has no validation predictions to choose a threshold on" in answer.err
+    assert "flatter the test" in answer.err
+    assert not Path("runs/two/evaluate/x").exists()
+
+
+@pytest.mark.parametrize("rule", ["yuden", "1.5", "sensitivity=2", "sensitivity=x"])
+def test_a_threshold_that_is_none(medimg, runs, rule):
+    answer = medimg("evaluate", "runs/two", "--threshold", rule)
+    assert answer.code == 2, answer.err
+
+
+# -- which data -------------------------------------------------------------------------------
+
+
+def test_looks_at_the_test_part_are_counted(medimg, runs):
+    # made_runs has looked twice: once for each of its runs
+    assert evaluated(medimg, "runs/two")["test_looks"] == 3
+    answer = medimg("evaluate", "runs/two", *QUICK)
+    assert "This test part has been looked at 4 times by runs here." in answer.out
+    names = {p.name for p in Path("runs/two/evaluate").iterdir()}
+    assert names == {"test", "test-2", "test-3"}
+    assert evaluated(medimg, "runs/two", "--split", "val")["test_looks"] == 1
+
+
+def test_other_data_without_splits_are_all_test(medimg, runs, tmp_path):
+    from medimg.phantom import make_dataset
+
+    made = tmp_path / "made"
+    make_dataset(made, images=40, size_px=64, seed=5, faults=(), splits=(1.0, 0.0, 0.0))
+    shutil.move(made / "train", tmp_path / "hospital")
+    result = evaluated(medimg, "runs/two", "hospital")
+    assert result["images"] == 40
+    assert Path("runs/two/evaluate/test-hospital/predictions.csv").is_file()
+
+
+def test_the_runs_own_pictures_elsewhere_keep_the_runs_split(medimg, train, phantoms, tmp_path):
+    """A made split: evaluating the moved folder must not count training images as test."""
+    data = tmp_path / "chest"
+    for label in ("NORMAL", "PNEUMONIA"):
+        for file in phantoms.glob(f"*/{label}/*.png"):
+            (data / label).mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, data / label)
+    assert train("a", "--split-ratios", "60/15/25", data=data).code == 0
+    first = evaluated(medimg, "runs/a")
+    data.rename(tmp_path / "elsewhere")
+    gone = medimg("evaluate", "runs/a")
+    assert gone.code == 3
+    moved = evaluated(medimg, "runs/a", "elsewhere")
+    assert values(moved) == values(first)
+    assert moved["images"] == first["images"] < 30
+
+    for number, file in enumerate(sorted((tmp_path / "elsewhere").rglob("*.png"))):
+        file.rename(file.with_name(f"scan{number:03}.png"))
+    answer = medimg("evaluate", "runs/a", "elsewhere", *QUICK, "--json")
+    assert answer.code == 0, answer.err
+    # other names tell other patients, or none: other data, but for their content
+    (found,) = [f for f in answer.report["findings"] if f["check"] == "training-images-in-test"]
+    assert found["count"] == len(read_predictions(Path("runs/a/predictions/val.csv")).paths)
+
+
+def test_renamed_pictures_of_the_run_are_known_by_content(medimg, train, draw_folder):
+    data = draw_folder("d", {"": {"NORMAL": 40, "SICK": 40}})
+    assert train("a", "--split-ratios", "60/20/20", data=data).code == 0
+    for number, file in enumerate(sorted(data.rglob("*.png"))):
+        file.rename(file.with_name(f"scan{number:03}.png"))
+    answer = medimg("evaluate", "runs/a", data, *QUICK)
+    assert answer.code == 3
+    assert "the pictures that a was trained on, under other names" in answer.err
+
+
+def test_training_pictures_in_test_are_found(medimg, train, draw_folder):
+    data = draw_folder("d", {s: {"NORMAL": 12, "SICK": 12} for s in ("train", "val", "test")})
+    for n in range(3):
+        shutil.copy(data / f"train/SICK/trainSICK{n}.png", data / f"test/SICK/again{n}.png")
+    assert train("a", "--allow", "duplicates-across-splits", data=data).code == 0
+    answer = medimg("evaluate", "runs/a", *QUICK, "--json")
+    (found,) = [f for f in answer.report["findings"] if f["check"] == "training-images-in-test"]
+    assert found["count"] == 3
+    assert {i["file"] for i in found["items"]} == {f"test/SICK/again{n}.png" for n in range(3)}
+
+
+def test_classes_that_the_run_never_learnt(medimg, runs, draw_folder):
+    parts = {s: {"NORMAL": 6, "PNEUMONIA": 6, "TB": 6} for s in ("train", "val", "test")}
+    answer = medimg("evaluate", "runs/two", draw_folder("tb", parts))
+    assert answer.code in (2, 3)
+    assert "TB" in answer.err
+
+
+def test_a_split_that_is_not_there(medimg, runs):
+    answer = medimg("evaluate", "runs/two", "--split", "tests")
+    assert answer.code == 2 and "Did you mean 'test'?" in answer.err
+
+
+# -- what a reader has to know ----------------------------------------------------------------
+
+
+def test_one_answer_for_all_images_is_an_error(medimg, runs):
+    weights = Path("runs/two/model/weights.npz")
+    with np.load(weights) as stored:
+        arrays = dict(stored)
+    arrays["output/kernel"][:] = 0
+    arrays["output/bias"][:] = 9
+    np.savez(weights, **arrays)
+    answer = medimg("evaluate", "runs/two", "--threshold", "0.5", "--json", *QUICK)
+    assert answer.code == 0, answer.err
+    found = {f["check"]: f for f in answer.report["findings"]}
+    assert found["one-class-predicted"]["items"] == [{"class": "PNEUMONIA"}]
+    assert found["one-class-predicted"]["severity"] == "error"
+    assert "no-better-than-majority" in found
+
+
+# -- bad input --------------------------------------------------------------------------------
+
+
+def test_a_run_without_a_report_is_an_unfinished_run(medimg, runs):
+    Path("runs/two/report.json").unlink()
+    answer = medimg("evaluate", "runs/two")
+    assert answer.code == 3
+    assert answer.err.splitlines() == [
+        "Error: runs/two holds no report.json: the run did not finish",
+        "  Go on with it: medimg train --resume runs/two",
+    ]
+
+
+def test_a_folder_that_is_no_run(medimg, runs):
+    assert medimg("evaluate", "runs").code == 3
+    assert medimg("evaluate", "runs/none").code == 3
+    Path("runs/two/model/model.json").write_text("{")
+    answer = medimg("evaluate", "runs/two")
+    assert answer.code == 3 and "runs/two is damaged" in answer.err
+
+
+def test_a_name_that_is_taken(medimg, runs):
+    answer = medimg("evaluate", "runs/two", "--name", "test")
+    assert answer.code == 3 and "evaluate/test exists" in answer.err
+
+
+def test_the_positive_class_is_the_runs(medimg, runs):
+    answer = medimg("evaluate", "runs/two", "--positive", "NORMAL")
+    assert answer.code == 2 and "the positive class of two is PNEUMONIA" in answer.err
+
+
+def test_the_report_carries_the_recipe_of_the_run(runs):
+    result = json.loads((runs / "one/evaluate/test/report.json").read_text())["result"]
+    assert result["training"]["run"] == "one"
+    assert result["training"]["recipe"] == yaml.safe_load((runs / "one/recipe.yaml").read_text())
+
+
+def test_predictions_are_written_and_read_without_loss(tmp_path):
+    draw = np.random.default_rng(0).dirichlet([1, 1], 5)
+    table = Predictions(
+        ("a,b", "c"), tuple("12345"), ("c",) * 5, ("p", None, "q", "r", "s"), tuple("vwxyz"),
+        draw, "val",
+    )  # fmt: skip
+    write_predictions(tmp_path / "p.csv", table)
+    again = read_predictions(tmp_path / "p.csv")
+    np.testing.assert_array_equal(again.probabilities, draw)
+    for name in ("classes", "paths", "labels", "groups", "sha256", "split"):
+        assert getattr(again, name) == getattr(table, name)

@@ -1,0 +1,154 @@
+"""The commands with PyTorch and with Keras, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+NEEDS = {"torch": "medimg_torch", "keras": "medimg_keras"}
+BACKENDS = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in NEEDS]
+SMALL = ("--model", "cnn2", "--image-size", "32", "--epochs", "2", "--no-progress")
+VAL = "predictions/val.csv"
+
+# dataset options that only the user can know, and what is wrong with the sample on purpose
+SAMPLES = {
+    "chest_xray_kermany": (),
+    "idc_breast_histopathology": (),
+    "brain_tumor_mri": ("--allow", "duplicates-across-splits"),
+    "covid19_radiography": (),
+    "odir_fundus_csv": ("-o", "image=filename", "-o", "label=labels", "-o", "group=ID"),
+    "actualmed_covid_csv": (),
+    "pneumoniamnist/pneumoniamnist.npz": ("--allow", "duplicates-across-splits"),
+}
+UNUSABLE = {
+    "breakhis_mini": "one class",
+    "wbc_zheng_csv": "one image",
+    "rfmid_labels": "no image",
+    "dicom_small": "",
+}
+
+
+def medimg(*arguments: object, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, which has to end with `code`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "medimg", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "MEDIMG_CACHE": str(cwd / "cache")},
+    )
+    assert done.returncode == code, done.stderr[-3000:]
+    return done
+
+
+def demand(backend: str) -> None:
+    if find_spec(NEEDS[backend]) is None:
+        pytest.skip(f"the plugin {NEEDS[backend]} is not installed")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_main_job(backend, phantoms, tmp_path):
+    demand(backend)
+    for name in "ab":
+        medimg("train", phantoms, "--backend", backend, *SMALL, "--name", name, cwd=tmp_path)
+    runs = tmp_path / "runs"
+    assert (runs / "a" / VAL).read_bytes() == (runs / "b" / VAL).read_bytes()
+    report = json.loads((runs / "a" / "report.json").read_text())
+    assert report["environment"]["backend"]["name"] == backend
+    assert report["result"]["model"] == "cnn2"
+
+    medimg("evaluate", "runs/a", "--resamples", "200", cwd=tmp_path)
+    medimg(
+        "finetune", "runs/a", "--unfreeze", "0.5", "--epochs", "1", "--name", "ft", cwd=tmp_path
+    )
+    tuned = json.loads((runs / "ft" / "report.json").read_text())["result"]
+    assert tuned["parent"] == "a"
+    assert tuned["parameters"]["trainable"] < tuned["parameters"]["total"]
+    medimg("evaluate", "runs/ft", "--resamples", "200", cwd=tmp_path)
+    medimg("compare", "runs/a", "runs/ft", "--resamples", "200", cwd=tmp_path)
+
+    pictures = sorted((phantoms / "val").rglob("*.png"))
+    done = medimg("predict", "runs/a", *pictures, "--json", cwd=tmp_path)
+    rows = json.loads(done.stdout)["result"]["predictions"]
+    assert len(rows) == len(pictures)
+    assert all(sum(row["probabilities"].values()) == pytest.approx(1) for row in rows)
+
+
+KILLED = """
+import os, sys
+from medimg.cli.main import run
+from medimg.training import run as module
+write = module.write_history
+def write_then_die(path, rows):
+    write(path, rows)
+    if len(rows) == 2:
+        os._exit(9)
+module.write_history = write_then_die
+run(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_killed_run_goes_on_to_the_same_end(backend, phantoms, tmp_path):
+    demand(backend)
+    line = ["train", str(phantoms), "--backend", backend, *SMALL, "--epochs", "4"]
+    medimg(*line, "--name", "whole", cwd=tmp_path)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *line, "--name", "cut"],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=600,
+        env={**os.environ, "MEDIMG_CACHE": str(tmp_path / "cache")},
+    )
+    assert killed.returncode == 9
+    medimg("train", "--resume", "runs/cut", cwd=tmp_path)
+    runs = tmp_path / "runs"
+    assert (runs / "cut" / VAL).read_bytes() == (runs / "whole" / VAL).read_bytes()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_loss_that_is_no_number(backend, phantoms, tmp_path):
+    demand(backend)
+    blown = ("--optimizer", "sgd", "--lr", "100", "--schedule", "constant", "--epochs", "4")
+    done = medimg("train", phantoms, "--backend", backend, *SMALL, *blown, cwd=tmp_path, code=1)
+    assert "the loss is no number any more" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", list(NEEDS))
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_real_samples(backend, sample, shared_data, tmp_path):
+    demand(backend)
+    options = SAMPLES[sample]
+    for name, seed in (("a", 0), ("b", 1)):
+        medimg(
+            "train", shared_data / sample, "--backend", backend, *SMALL, "--epochs", "1",
+            "--seed", seed, "--name", name, *split_of(sample), *options, cwd=tmp_path,
+        )  # fmt: skip
+        medimg("evaluate", f"runs/{name}", "--resamples", "100", cwd=tmp_path)
+    medimg("compare", "runs/a", "runs/b", "--resamples", "100", cwd=tmp_path)
+
+
+def split_of(sample: str) -> tuple[str, ...]:
+    """Samples without a test part get one."""
+    return ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sample", UNUSABLE)
+def test_samples_that_cannot_be_trained_on_say_why(sample, shared_data, tmp_path):
+    line = [sys.executable, "-m", "medimg", "train", str(shared_data / sample)]
+    done = subprocess.run(
+        [*line, "--backend", "linear"], cwd=tmp_path, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode in (1, 2, 3), done.stderr
+    assert "Error: " in done.stderr and "Traceback" not in done.stderr
+    assert UNUSABLE[sample] in done.stderr
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,76 @@
+"""medimg lr-find: a suggestion with its reasons, or none with the reason."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from medimg.core.report import check_shape
+
+LINEAR = ("--backend", "linear", "--image-size", "32")
+
+
+def test_a_suggestion_lies_among_its_candidates(medimg, phantoms):
+    answer = medimg("lr-find", phantoms, *LINEAR, "--name", "lf", "--json")
+    assert answer.code == 0, answer.err
+    report = answer.report
+    assert report == json.loads(Path("runs/lf/report.json").read_text())
+    assert check_shape(report) == []
+    result = report["result"]
+    found = [rate for rate in result["candidates"].values() if rate]
+    assert min(found) <= result["suggestion"] <= max(found)
+    curve = result["curve"]
+    assert len(curve["loss"]) == len(curve["learning_rate"]) <= 100
+    assert curve["learning_rate"][0] == pytest.approx(1e-6)
+    assert Path("runs/lf/plots/lr-find.png").is_file()
+    assert "the rules agree within" in result["reason"]
+
+
+def test_the_next_step_can_be_copied(medimg, phantoms):
+    answer = medimg("lr-find", phantoms, *LINEAR, "--name", "lf")
+    (line,) = [text for text in answer.out.splitlines() if text.startswith("Next: ")]
+    words = shlex.split(line.removeprefix("Next: "))
+    assert words[:2] == ["medimg", "train"]
+    assert medimg(*words[1:], *LINEAR, "--epochs", "1").code == 0
+
+
+def test_the_same_seed_gives_the_same_curve(medimg, phantoms):
+    results = [
+        medimg("lr-find", phantoms, *LINEAR, "--seed", seed, "--json").report["result"]
+        for seed in (3, 3, 4)
+    ]
+    assert results[0]["curve"] == results[1]["curve"] != results[2]["curve"]
+
+
+def test_rates_too_low_to_learn_give_no_suggestion(medimg, phantoms):
+    answer = medimg(
+        "lr-find", phantoms, *LINEAR, "--start", "1e-12", "--end", "1e-10", "--json",
+    )  # fmt: skip
+    assert answer.code == 0
+    assert answer.report["result"]["suggestion"] is None
+    assert "no safe suggestion" in answer.report["result"]["reason"]
+
+
+def test_divergence_at_once_gives_no_suggestion(medimg, phantoms):
+    answer = medimg(
+        "lr-find", phantoms, *LINEAR, "--optimizer", "sgd", "--start", "1e37", "--end", "1e38",
+        "--json",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert answer.report["result"]["suggestion"] is None
+    assert "the loss diverged after" in answer.report["result"]["reason"]
+
+
+def test_it_refuses_what_training_refuses(medimg, draw_folder):
+    data = draw_folder("d", {s: {"NORMAL": 8} for s in ("train", "val", "test")})
+    answer = medimg("lr-find", data, *LINEAR)
+    assert answer.code == 1 and "one-class" in answer.err
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("bounds", [("1", "1e-3"), ("0", "1"), ("-1", "1")])
+def test_bounds_the_wrong_way_round(medimg, phantoms, bounds):
+    assert medimg("lr-find", phantoms, "--start", bounds[0], "--end", bounds[1]).code == 2

@@ -1,0 +1,353 @@
+"""medimg train: the run folder, the gate, the same seed, and bad input."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from medimg.core.report import check_shape
+
+VAL = "predictions/val.csv"
+EVEN = {s: {"NORMAL": 12, "SICK": 12} for s in ("train", "val", "test")}
+
+
+def bytes_of(run: str) -> bytes:
+    return (Path("runs") / run / VAL).read_bytes()
+
+
+# -- what stands in a run folder -------------------------------------------------------------
+
+
+def test_a_run_folder_holds_what_the_contract_says(train):
+    answer = train("a", "--json")
+    assert answer.code == 0
+    folder = Path("runs/a")
+    for name in (
+        "report.json",
+        "recipe.yaml",
+        "history.csv",
+        "splits.csv",
+        "model/model.json",
+        "model/weights.npz",
+        "checkpoints/state.json",
+        VAL,
+        "plots/history.png",
+    ):
+        assert (folder / name).is_file(), name
+    report = answer.report
+    assert report == json.loads((folder / "report.json").read_text())
+    assert check_shape(report) == []
+    history = (folder / "history.csv").read_text().splitlines()
+    assert history[0].startswith("epoch,loss,val_loss,") and len(history) == 4
+    assert report["result"]["epochs"] == 3 == len(report["result"]["history"]["loss"])
+    assert report["environment"]["backend"]["name"] == "linear"
+    assert all((folder / name).is_file() for name in report["result"]["artifacts"])
+    assert not list(folder.rglob(".*"))
+
+
+def test_the_best_epoch_is_in_the_model_and_two_checkpoints_stay(train):
+    assert train("a").code == 0
+    state = json.loads(Path("runs/a/checkpoints/state.json").read_text())
+    kept = {p.name for p in Path("runs/a/checkpoints").glob("epoch-*")}
+    assert kept == {state["last"], state["kept"]}
+    assert state["kept"] == f"epoch-{state['best_epoch']:04d}"
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_gives_others(train):
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        assert train(name, "--seed", seed).code == 0
+    assert bytes_of("a") == bytes_of("b") != bytes_of("c")
+    history = [json.loads(Path(f"runs/{n}/report.json").read_text()) for n in "ab"]
+    losses = [h["result"]["history"]["loss"] for h in history]
+    assert losses[0] == losses[1]
+
+
+def test_data_of_several_classes_have_no_threshold(train, draw_folder):
+    data = draw_folder("three", {s: {"a": 9, "b": 9, "c": 9} for s in ("train", "val", "test")})
+    answer = train("a", "--json", data=data)
+    assert answer.code == 0
+    assert answer.report["result"]["threshold"] is None
+    assert "sensitivity" not in answer.report["result"]["metrics"]
+
+
+# -- settings: flag over file over card over default -------------------------------------------
+
+
+def test_flags_win_over_the_recipe_and_the_recipe_over_the_default(train):
+    Path("r.yaml").write_text("batch-size: 8\nepochs: 9\nlabel_smoothing: 0.1\n")
+    assert train("a", "--recipe", "r.yaml").code == 0
+    recipe = yaml.safe_load(Path("runs/a/recipe.yaml").read_text())
+    assert (recipe["batch_size"], recipe["epochs"], recipe["label_smoothing"]) == (8, 3, 0.1)
+    assert recipe["optimizer"] == "adam"
+
+
+def test_a_datasets_card_decides_what_nobody_said(train, phantoms):
+    assert train("a").code == train("b", "--augment", "none").code == 0
+    recipes = [yaml.safe_load(Path(f"runs/{n}/recipe.yaml").read_text()) for n in "ab"]
+    from medimg.manager import plugins
+
+    card = plugins().registry().datasets["chest-xray-pneumonia"]
+    assert [r["augment"] for r in recipes] == [card.augmentation, "none"]
+
+
+def test_the_recipe_runs_again_to_the_same_numbers(medimg, train):
+    assert train("a", "--batch-size", "16", "--balance", "oversample").code == 0
+    again = medimg("train", "--recipe", "runs/a/recipe.yaml", "--name", "b")
+    assert again.code == 0, again.err
+    assert bytes_of("a") == bytes_of("b")
+
+
+@pytest.mark.parametrize("method", ["class-weight", "oversample", "undersample"])
+def test_balancing_changes_training(train, draw_folder, method):
+    data = draw_folder("uneven", {s: {"NORMAL": 24, "SICK": 8} for s in ("train", "val", "test")})
+    assert train("plain", data=data).code == 0
+    assert train("balanced", "--balance", method, data=data).code == 0
+    assert bytes_of("plain") != bytes_of("balanced")
+
+
+# -- the gate ------------------------------------------------------------------------------------
+
+
+def refused(answer, check: str) -> None:
+    assert answer.code == 1, answer.err
+    assert "Error: the data would make the result meaningless\n" in answer.err
+    assert f"\n  {check}: " in answer.err
+    assert f"--allow {check}" in answer.err
+    assert not Path("runs").exists()
+
+
+def test_one_class_is_refused(train, draw_folder):
+    data = draw_folder("d", {s: {"NORMAL": 8} for s in ("train", "val", "test")})
+    refused(train("a", "--json", data=data), "one-class")
+
+
+def test_a_patient_on_two_sides_is_refused_unless_allowed(train, draw_folder):
+    data = draw_folder("d", EVEN, lambda s, c, n: f"p{n if s == 'train' else n + 11}{c}_{s}.png")
+    options = ("-o", "group_regex=(p[0-9]+[A-Z]+)_")
+    refused(train("a", *options, data=data), "patient-leakage")
+    allowed = train("a", *options, "--allow", "patient-leakage", "--json", data=data)
+    assert allowed.code == 0, allowed.err
+    assert "patient-leakage" in [f["check"] for f in allowed.report["findings"]]
+
+
+def test_a_picture_on_two_sides_is_refused_unless_allowed(train, draw_folder):
+    data = draw_folder("d", EVEN)
+    shutil.copy(data / "train/SICK/trainSICK3.png", data / "test/SICK/other.png")
+    refused(train("a", data=data), "duplicates-across-splits")
+    assert train("a", "--allow", "duplicates-across-splits", data=data).code == 0
+
+
+def test_a_picture_in_two_classes_is_refused(train, draw_folder):
+    data = draw_folder("d", EVEN)
+    shutil.copy(data / "train/SICK/trainSICK3.png", data / "train/NORMAL/other.png")
+    refused(train("a", data=data), "duplicates-across-classes")
+
+
+def test_unreadable_files_are_refused_and_left_out_when_allowed(train, draw_folder):
+    data = draw_folder("d", EVEN)
+    assert train("whole", "--augment", "none", data=data).code == 0
+    (data / "train/SICK/broken.png").write_bytes(b"no picture")
+    (data / "val/SICK/broken.png").write_bytes(b"no picture either")
+    shutil.move("runs", "kept")
+    refused(train("a", data=data), "unreadable")
+    answer = train("a", "--augment", "none", "--allow", "unreadable", "--json", data=data)
+    assert answer.code == 0, answer.err
+    # without the two files it is the training that it was before they came
+    assert bytes_of("a") == (Path("kept/whole") / VAL).read_bytes()
+    assert "unreadable" in [f["check"] for f in answer.report["findings"]]
+
+
+def test_allowing_a_check_that_does_not_exist_is_wrong_usage(train):
+    answer = train("a", "--allow", "patient-leak")
+    assert answer.code == 2
+    assert "Did you mean 'patient-leakage'?" in answer.err
+
+
+# -- trouble while training ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [8, 100], ids=["in the epoch", "in validation"])
+def test_a_loss_that_is_no_number_stops_with_the_rate_to_try(train, batch):
+    blown = ("--optimizer", "adamw", "--lr", "100", "--weight-decay", "1e30")
+    answer = train("a", *blown, "--batch-size", batch)
+    assert answer.code == 1
+    assert "Error: the loss is no number any more (epoch " in answer.err
+    assert "The learning rate 100 is probably too high: try --lr 10" in answer.err
+    assert not Path("runs/a/report.json").exists()
+
+
+def test_a_full_disk_leaves_no_half_written_report(train, monkeypatch):
+    replace = os.replace
+
+    def full(source, target, *arguments):
+        if str(target).endswith("report.json"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(source, target, *arguments)
+
+    monkeypatch.setattr(os, "replace", full)
+    answer = train("a")
+    assert answer.code == 3
+    assert answer.err.splitlines()[-2:] == [
+        "Error: the disk is full: runs/a/report.json can't be written",
+        "  Free some space, or write elsewhere: --out DIR",
+    ]
+    assert not list(Path("runs/a").glob("*report.json*")) + list(Path("runs/a").glob(".*"))
+
+
+# -- resume --------------------------------------------------------------------------------------
+
+KILLED = """
+import os, sys
+from medimg.cli.main import run
+from medimg.training import run as module
+write = module.write_history
+def write_then_die(path, rows):
+    write(path, rows)
+    if len(rows) == 2:
+        os._exit(9)
+module.write_history = write_then_die
+run(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("--optimizer", "adam", "--schedule", "one-cycle"),
+        ("--optimizer", "sgd", "--schedule", "plateau", "--patience", "3", "--lr", "auto"),
+    ],
+    ids=["one-cycle", "plateau"],
+)
+def test_a_killed_run_goes_on_to_the_same_end(medimg, train, phantoms, settings):
+    settings = (*settings, "--epochs", "5", "--batch-size", "16")
+    whole = train("whole", *settings, "--json")
+    assert whole.code == 0
+    line = ["train", str(phantoms), "--backend", "linear", "--image-size", "32", *settings]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *line, "--name", "cut"], timeout=60)
+    assert killed.returncode == 9
+    assert not Path("runs/cut/report.json").exists()
+    unfinished = medimg("evaluate", "runs/cut")
+    assert unfinished.code == 3
+    assert "the run did not finish\n  Go on with it: medimg train --resume runs/cut" in (
+        unfinished.err
+    )
+
+    resumed = medimg("train", "--resume", "runs/cut", "--json")
+    assert resumed.code == 0, resumed.err
+    assert bytes_of("cut") == bytes_of("whole")
+    ours, theirs = resumed.report["result"], whole.report["result"]
+    for name in ("metrics", "epochs", "best_epoch", "stopped_by", "threshold"):
+        assert ours[name] == theirs[name], name
+    columns = [c for c in ours["history"] if c != "seconds"]
+    assert all(ours["history"][c] == theirs["history"][c] for c in columns)
+
+
+def test_a_finished_run_and_a_stray_folder_are_not_resumed(medimg, train):
+    assert train("a").code == 0
+    answer = medimg("train", "--resume", "runs/a")
+    assert (answer.code, answer.err.splitlines()[0]) == (3, "Error: runs/a is finished")
+    Path("stray").mkdir()
+    answer = medimg("train", "--resume", "stray")
+    assert answer.code == 3 and "holds no recipe.yaml" in answer.err
+
+
+def test_resume_takes_no_other_settings(medimg, train):
+    assert train("a").code == 0
+    Path("runs/a/report.json").unlink()
+    answer = medimg("train", "--resume", "runs/a", "--epochs", "30")
+    assert answer.code == 2
+    assert "epochs can't be given" in answer.err
+
+
+# -- weights of another run --------------------------------------------------------------------
+
+
+def test_weights_of_a_run_say_what_was_taken(train, tmp_path, monkeypatch, medimg):
+    assert train("a").code == 0
+    answer = train("b", "--weights", "runs/a", "--json")
+    assert answer.code == 0, answer.err
+    assert "Took 4 of 4 weight arrays from runs/a" in answer.err
+    assert answer.report["result"]["weights"] == {"loaded": 4, "missing": [], "unexpected": []}
+    # the recipe names them so that they are found from anywhere
+    recipe = yaml.safe_load(Path("runs/b/recipe.yaml").read_text())
+    assert recipe["weights"] == str(tmp_path / "runs" / "a")
+
+
+def test_weights_that_do_not_fit_are_refused(train):
+    assert train("a").code == 0
+    answer = train("b", "--weights", "runs/a", "--image-size", "16")
+    assert answer.code == 3
+    assert "arrays of runs/a fit this network" in answer.err
+    assert train("c", "--weights", "nowhere").code == 2
+
+
+# -- wrong usage and bad input --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "option, value, miss",
+    [
+        ("--model", "logistik", "Did you mean 'logistic'?"),
+        ("--backend", "linaer", "Did you mean 'linear'?"),
+        ("--optimizer", "adamm", "'adam', 'adamw' or 'sgd'"),
+        ("--schedule", "onecycle", "'one-cycle'"),
+        ("--augment", "ligth", "Did you mean 'light'?"),
+        ("--balance", "oversampl", "Did you mean 'oversample'?"),
+        ("--layout", "foldr", "Did you mean 'folder'?"),
+        ("--epochs", "0", "epochs can't be 0"),
+        ("--lr", "-1", "the learning rate -1.0 is out of range"),
+        ("--lr", "1e30", "the learning rate 1e+30 is out of range"),
+        ("--lr", "fast", "'fast' is neither a number nor auto"),
+    ],
+)
+def test_an_unknown_setting_is_wrong_usage_with_the_near_miss(train, option, value, miss):
+    answer = train("a", option, value)
+    assert answer.code == 2, answer.err
+    assert miss in answer.err
+    assert not Path("runs").exists()
+
+
+def test_a_recipe_with_an_unknown_setting(train):
+    Path("r.yaml").write_text("epoch: 3\n")
+    answer = train("a", "--recipe", "r.yaml")
+    assert answer.code == 2
+    assert "no setting is called 'epoch'" in answer.err and "'epochs'" in answer.err
+
+
+def test_a_missing_folder_and_one_without_images(train, tmp_path):
+    answer = train("a", data=tmp_path / "nowhere")
+    assert answer.code == 3 and answer.err.startswith("Error: ")
+    (tmp_path / "empty" / "train").mkdir(parents=True)
+    answer = train("a", data=tmp_path / "empty")
+    assert answer.code == 3, answer.err
+    assert not Path("runs").exists()
+
+
+def test_no_dataset_is_wrong_usage(medimg):
+    answer = medimg("train")
+    assert answer.code == 2 and "no DATASET was given" in answer.err
+
+
+def test_no_backend_says_how_to_install_one(medimg, phantoms, monkeypatch):
+    from medimg.manager import PluginManager
+
+    monkeypatch.setattr(PluginManager, "backends", lambda self: {})
+    answer = medimg("train", phantoms, "--epochs", "1")
+    assert answer.code == 3
+    assert "Error: no backend works here" in answer.err
+    assert 'pip install "medimg[torch]"' in answer.err
+    assert not Path("runs").exists()
+
+
+def test_a_name_that_is_taken(train):
+    assert train("a").code == 0
+    answer = train("a")
+    assert answer.code == 3 and "runs/a exists and is not empty" in answer.err
