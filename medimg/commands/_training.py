@@ -118,7 +118,6 @@ def read_data(job: Job, recipe: Recipe) -> Data:
         index,
         splits=recipe.splits,
         split_ratios=recipe.split_ratios,
-        seed=recipe.seed,
         scan=job.scan,
     )
     describe(job, data)

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 Bar = Callable[[str, int], AbstractContextManager[Any]]
 
 SMALL_SIDE_PX = 64
+# runs of several seeds have to share their test part to be compared; `medimg split --seed N` makes
+# another split
+SPLIT_SEED = 0
 DEFAULT_AUGMENTATION = "light"
 DEFAULT_PATIENCE = 10
 
@@ -104,7 +107,6 @@ def split_and_scan(
     *,
     splits: str | None,
     split_ratios: str | None,
-    seed: int,
     scan: Callable[[DatasetIndex], Mapping[str, Any]],
 ) -> Data:
     """Reads every file once and applies the rule for splits.
@@ -117,7 +119,7 @@ def split_and_scan(
 
     records = scan(index)
     index, note = ensure_splits(
-        index, splits, split_ratios, seed, keep_together=copies(index, records)
+        index, splits, split_ratios, SPLIT_SEED, keep_together=copies(index, records)
     )
     digests = {path: record.sha256 for path, record in records.items()}
     return Data(index, records, fingerprint(index, digests), split_hash(index.samples), note)

@@ -130,15 +130,10 @@ def test_real_samples(backend, sample, shared_data, tmp_path):
     for name, seed in (("a", 0), ("b", 1)):
         medimg(
             "train", shared_data / sample, "--backend", backend, *SMALL, "--epochs", "1",
-            "--seed", seed, "--name", name, *split_of(sample), *options, cwd=tmp_path,
+            "--seed", seed, "--name", name, *options, cwd=tmp_path,
         )  # fmt: skip
         medimg("evaluate", f"runs/{name}", "--resamples", "100", cwd=tmp_path)
     medimg("compare", "runs/a", "runs/b", "--resamples", "100", cwd=tmp_path)
-
-
-def split_of(sample: str) -> tuple[str, ...]:
-    """Samples without a test part get one."""
-    return ()
 
 
 @pytest.mark.slow
