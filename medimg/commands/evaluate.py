@@ -146,7 +146,7 @@ def table(result: dict[str, Any]) -> str:
     """The metrics people look at, with intervals, beside the majority class."""
     from tabulate import tabulate
 
-    baseline = result["baseline"].get("metrics", result["baseline"])
+    baseline = result["baseline"]
     rows = []
     for name in SHOWN:
         cell = result["metrics"].get(name)

@@ -122,7 +122,7 @@ class EvaluateResult(Result):
     metrics_at_half: Metrics | None = None
     per_class: dict[str, dict[str, float | int | None]]
     confusion_matrix: dict[str, Any]
-    baseline: dict[str, Any]
+    baseline: Metrics
     calibration: dict[str, Any]
     by_group: dict[str, Any] | None = None
     subgroups: dict[str, Any] = {}

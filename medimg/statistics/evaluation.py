@@ -166,14 +166,14 @@ def baseline(scored: Scored, metrics: Metrics, prior: Sequence[float] | None) ->
     )
     values, reasons = points(suited(metrics, constant), constant)
     unsaid = "no interval is computed for the baseline"
+    told = "this part" if prior is None else "train"
+    method = f"always {scored.name(int(shares.argmax()))}, at the class shares of {told}"
     return {
-        "class": scored.name(int(shares.argmax())),
-        "shares": {scored.name(k): float(share) for k, share in enumerate(shares)},
-        "chosen_on": "this part" if prior is None else "train",
-        "metrics": {
-            name: row(Interval(value, None, None, "", reasons.get(name, unsaid)), len(scored))
-            for name, value in values.items()
-        },
+        name: {
+            **row(Interval(value, None, None, "", reasons.get(name, unsaid)), len(scored)),
+            "method": method,
+        }
+        for name, value in values.items()
     }
 
 

@@ -66,7 +66,9 @@ def test_two_classes_agree_with_scikit_learn(medimg, runs):
     assert set(found) == {*expected, "ece"}
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6)
     half = by_scikit_learn(file, "PNEUMONIA", 0.5)
-    at_half = {k: v["value"] for k, v in result["metrics_at_half"].items() if v["value"] is not None}
+    at_half = {
+        k: v["value"] for k, v in result["metrics_at_half"].items() if v["value"] is not None
+    }
     assert {"accuracy", "sensitivity", "specificity", "f1"} <= set(at_half)
     assert {k: at_half[k] for k in half if k in at_half} == pytest.approx(
         {k: half[k] for k in half if k in at_half}, abs=1e-6
