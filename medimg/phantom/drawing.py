@@ -382,7 +382,7 @@ def _expose(
     tone = pose.contrast * (sharp - 0.55) + 0.55
     light: Array = 1 - np.exp(-1.55 * pose.exposure * np.maximum(tone, 0.02) ** 1.25)
     noise = stream(anatomy.seed, anatomy.patient, image, NOISE_STREAM)
-    grain: Array = noise.standard_normal((size, size), dtype=np.float32)
+    grain = _bell_shaped(noise, size)
     # Noise of the detector is correlated over a pixel or so, and weaker where nothing was dense.
     grain = blur(grain, 0.6) * np.float32(2 * pose.noise) * (0.35 + light)
     grey = np.clip(255 * (light * shade + grain), 0, 255).astype(np.uint8)
@@ -392,6 +392,16 @@ def _expose(
     if tag is not None:
         stamp(grey, tag, (0.86, 0.09))
     return grey
+
+
+def _bell_shaped(noise: np.random.Generator, size: int) -> Array:
+    """Float32[size, size] of mean 0 and standard deviation 1: four bytes a pixel, added up.
+
+    A fifth of the time of normal draws; blurred as it is next, nobody can tell the two apart.
+    """
+    quarters = np.frombuffer(noise.bytes(4 * size * size), np.uint8).reshape(4, size, size)
+    total = quarters.sum(axis=0, dtype=np.float32)
+    return (total - np.float32(4 * 127.5)) * np.float32(1 / np.sqrt(4 * (256**2 - 1) / 12))
 
 
 def _collimate(grey: Array, pose: Acquisition) -> None:

@@ -1,0 +1,125 @@
+"""Run folders: names, predictions, and what is said of folders that are none."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from medimg.core.errors import InputError
+from medimg.core.runs import (
+    Predictions,
+    new_run_folder,
+    predictions_of,
+    read_predictions,
+    read_run,
+    write_predictions,
+)
+from medimg.core.types import Sample
+
+
+def test_names_say_when_what_and_on_what(tmp_path):
+    folder = new_run_folder(tmp_path, "lr-find", "Chest X-ray/é")
+    stamp, command, subject = folder.name.split("-", 1)[0], "lr-find", "Chest-X-ray"
+    assert len(stamp) == 15 and stamp[8] == "T"
+    assert folder.name == f"{stamp}-{command}-{subject}"
+    assert folder.is_dir()
+
+
+def test_two_runs_of_one_second_get_two_folders(tmp_path):
+    made = [new_run_folder(tmp_path, "train", "x") for _ in range(5)]
+    assert len(set(made)) == 5
+
+
+def test_a_given_name_is_not_taken_twice(tmp_path):
+    folder = new_run_folder(tmp_path, "train", "x", "mine")
+    assert folder == new_run_folder(tmp_path, "train", "x", "mine")
+    (folder / "recipe.yaml").write_text("")
+    with pytest.raises(InputError, match="exists and is not empty"):
+        new_run_folder(tmp_path, "train", "x", "mine")
+
+
+def test_a_place_where_no_folder_can_be_made(tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(InputError, match="can't be written"):
+        new_run_folder(tmp_path / "runs", "train", "x")
+
+
+def test_predictions_are_read_back_to_the_last_bit(tmp_path):
+    draw = np.random.default_rng(0).dirichlet([1, 1], 4)
+    samples = [Sample(f"ä, {n}.png", "b,c", None if n == 2 else f"p{n}") for n in range(4)]
+    table = predictions_of(samples, draw, ["a", "b,c"], iter("wxyz"), "val")
+    write_predictions(tmp_path / "p.csv", table)
+    again = read_predictions(tmp_path / "p.csv")
+    np.testing.assert_array_equal(again.probabilities, draw)
+    for name in ("classes", "paths", "labels", "groups", "sha256", "split"):
+        assert getattr(again, name) == getattr(table, name), name
+    assert again.label_numbers().tolist() == [1] * 4
+
+
+def test_patients_are_known_when_every_image_has_one():
+    def table(groups: tuple) -> Predictions:
+        return Predictions(("a",), ("x", "y"), ("a", "a"), groups, ("d", "e"), np.ones((2, 1)), "s")
+
+    assert table(("p", "q")).group_names() == ["p", "q"]
+    assert table(("p", None)).group_names() is None
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "holds no rows"),
+        ("path,split,label,group,sha256,prob_a\n", "holds no rows"),
+        ("path,split,label,group,prob_a\nx,s,a,,1\n", "lacks sha256"),
+        ("path,split,label,group,sha256\nx,s,a,,d\n", "lacks prob_<class>"),
+        ("path,split,label,group,sha256,prob_a\nx,s,a,,d,much\n", "no number"),
+    ],
+)
+def test_predictions_that_are_none(tmp_path, text, message):
+    (tmp_path / "p.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_predictions(tmp_path / "p.csv")
+    with pytest.raises(InputError, match="can't be read"):
+        read_predictions(tmp_path / "none.csv")
+
+
+def run_folder(folder, **report) -> None:
+    (folder / "model").mkdir(parents=True)
+    (folder / "recipe.yaml").write_text("epochs: 3\n")
+    (folder / "model" / "model.json").write_text('{"classes": ["a"]}')
+    text = json.dumps({"schema": "medimg.report/1", "command": "train", **report})
+    (folder / "report.json").write_text(text)
+
+
+def test_a_run_is_read_back(tmp_path):
+    run_folder(tmp_path / "a")
+    run = read_run(tmp_path / "a")
+    assert (run.name, run.recipe, run.card) == ("a", {"epochs": 3}, {"classes": ["a"]})
+
+
+def test_folders_that_are_no_run(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        read_run(tmp_path / "none")
+    with pytest.raises(InputError, match="it is no run folder") as caught:
+        read_run(tmp_path)
+    assert "--resume" not in caught.value.hint
+    run_folder(tmp_path / "a", command="verify")
+    with pytest.raises(InputError, match="a run of medimg verify"):
+        read_run(tmp_path / "a")
+
+
+def test_an_unfinished_run_says_how_to_go_on(tmp_path):
+    run_folder(tmp_path / "a")
+    (tmp_path / "a" / "report.json").unlink()
+    with pytest.raises(InputError, match="the run did not finish") as caught:
+        read_run(tmp_path / "a")
+    assert caught.value.hint == f"Go on with it: medimg train --resume {tmp_path / 'a'}"
+
+
+@pytest.mark.parametrize("name", ["model/model.json", "recipe.yaml"])
+def test_a_damaged_run(tmp_path, name):
+    run_folder(tmp_path / "a")
+    (tmp_path / "a" / name).write_text("{")
+    with pytest.raises(InputError, match="is damaged"):
+        read_run(tmp_path / "a")

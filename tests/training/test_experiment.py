@@ -1,0 +1,110 @@
+"""Settings that a recipe leaves open, resolved."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from medimg.core.errors import UsageError
+from medimg.core.recipe import Recipe
+from medimg.core.types import DatasetIndex, RuntimeInfo, Sample
+from medimg.manager import plugins
+from medimg.training.experiment import (
+    balanced,
+    choose_model,
+    choose_size,
+    monitor_of,
+    patience_of,
+    resolve_precision,
+    trainable_from,
+    with_card_settings,
+)
+
+
+def data_of(side: int, card: str | None = None) -> SimpleNamespace:
+    samples = tuple(Sample(f"{n}.png", "ab"[n % 2]) for n in range(4))
+    index = DatasetIndex("d", None, "folder", None, samples, ("a", "b"), card=card)
+    records = {s.path: SimpleNamespace(width=side, height=side // 2) for s in samples}
+    return SimpleNamespace(index=index, records=records)
+
+
+@pytest.mark.parametrize("side, model", [(28, "cnn2"), (64, "cnn2"), (65, "cnn3"), (1024, "cnn3")])
+def test_the_default_model_follows_the_size(side, model):
+    assert choose_model(Recipe(), data_of(side), plugins().registry(), "torch")[0] == model
+
+
+def test_a_backend_takes_a_model_that_it_builds():
+    registry = plugins().registry()
+    assert choose_model(Recipe(), data_of(64), registry, "linear")[0] == "logistic"
+    with pytest.raises(UsageError, match="does not build 'cnn3'"):
+        choose_model(Recipe(model="cnn3"), data_of(64), registry, "linear")
+
+
+def test_the_size_is_never_larger_than_the_pictures():
+    card = SimpleNamespace(input_size=128)
+    assert choose_size(Recipe(), card, data_of(300)) == 128
+    assert choose_size(Recipe(), card, data_of(50)) == 50
+    assert choose_size(Recipe(image_size=96), card, data_of(50)) == 96
+
+
+@pytest.mark.parametrize(
+    "asked, bfloat16, accelerator, side, expected",
+    [
+        ("float32", True, True, 224, "float32"),
+        ("auto", True, True, 28, "bfloat16"),
+        ("auto", True, False, 64, "bfloat16"),
+        ("auto", True, False, 63, "float32"),
+        ("auto", False, True, 224, "float32"),
+        ("bfloat16", False, False, 28, "bfloat16"),
+    ],
+)
+def test_precision_is_a_rule(asked, bfloat16, accelerator, side, expected):
+    runtime = RuntimeInfo("x", "1", "d", bfloat16=bfloat16, accelerator=accelerator)
+    assert resolve_precision(asked, runtime, side) == expected
+
+
+def test_schedules_that_end_by_themselves_run_to_their_end():
+    assert patience_of(Recipe(schedule="one-cycle")) is None
+    assert patience_of(Recipe(schedule="constant")) == 10
+    assert patience_of(Recipe(schedule="cosine", patience=2)) == 2
+    assert monitor_of(Recipe(schedule="cosine")) == "val_auroc"
+    assert monitor_of(Recipe(schedule="plateau")) == "val_loss"
+    assert monitor_of(Recipe(schedule="plateau", monitor="val_auroc")) == "val_auroc"
+
+
+def test_a_card_fills_what_nobody_gave():
+    card = SimpleNamespace(recipe={"epochs": 40, "optimizer": "sgd"})
+    recipe = with_card_settings(Recipe(epochs=3), card)
+    assert (recipe.epochs, recipe.optimizer, recipe.batch_size) == (3, "sgd", 32)
+
+
+@pytest.mark.parametrize(
+    "settings, pretrained, lowest",
+    [
+        ({}, False, 0),
+        ({}, True, 4),
+        ({"freeze": "none"}, True, 0),
+        ({"freeze": "backbone"}, False, 4),
+        ({"unfreeze": 0.5}, False, 2),
+        ({"unfreeze": 0.01}, False, 3),
+        ({"unfreeze": 1.0, "freeze": "backbone"}, True, 0),
+    ],
+)
+def test_the_lowest_trained_stage(settings, pretrained, lowest):
+    network = SimpleNamespace(stages=range(5))
+    assert trainable_from(Recipe(**settings), network, pretrained) == lowest
+
+
+def test_balancing():
+    labels = np.array([0] * 9 + [1] * 3)
+    rows, weights = balanced("none", labels, [None] * 12, 0, plugins())
+    assert rows.tolist() == list(range(12)) and weights is None
+    rows, weights = balanced("class-weight", labels, [None] * 12, 0, plugins())
+    totals = [weights[labels[rows] == k].sum() for k in (0, 1)]
+    assert totals[0] == pytest.approx(totals[1])
+    rows, _ = balanced("oversample", labels, [None] * 12, 0, plugins())
+    assert np.bincount(labels[rows]).tolist() == [9, 9]
+    with pytest.raises(UsageError, match="no way to balance is called 'overample'"):
+        balanced("overample", labels, [None] * 12, 0, plugins())

@@ -1,0 +1,197 @@
+"""The epoch loop on a linear network: the best is kept, resume is exact, alarms are told."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from medimg.core.errors import InputError, Refused
+from medimg.core.loader import Loader
+from medimg.core.recipe import Recipe
+from medimg.core.types import ModelSpec, Objective, Optimizer
+from medimg.training.loop import Checkpoints, Progress, fit, is_overfitted, steer, validate
+
+engine = pytest.importorskip("medimg_linear.engine")
+SPEC = ModelSpec("logistic", "logistic", (), ("flatten",), 8, 8, 1, 1)
+
+
+def part(images: int, seed: int, signal: float = 40.0) -> Loader:
+    """Noise with the class in its brightness."""
+    draw = np.random.default_rng(seed)
+    labels = np.arange(images) % 2
+    pixels = draw.normal(110, 30, (images, 8, 8, 1)) + signal * labels[:, None, None, None]
+    return Loader(pixels.clip(0, 255).astype(np.uint8), np.arange(images), labels, 2, 16, seed=seed)
+
+
+def network():
+    return engine.LinearBackend().build(SPEC, 0)[0]
+
+
+def trained(folder, train=None, val=None, resume=None, net=None, on_epoch=None, **settings):
+    recipe = Recipe(**{"epochs": 5, "learning_rate": 0.01, "schedule": "constant", **settings})
+    net = net or network()
+    outcome = fit(
+        net,
+        train or part(64, 0),
+        part(32, 1) if val is None else val,
+        recipe,
+        objective=Objective(),
+        optimizer=Optimizer(name=recipe.optimizer, momentum=recipe.momentum),
+        trainable_from=0,
+        checkpoints=Checkpoints(folder),
+        positive=1,
+        resume=resume,
+        on_epoch=on_epoch,
+    )
+    return outcome, net
+
+
+def test_it_learns_and_ends_by_epochs(tmp_path):
+    outcome, _ = trained(tmp_path)
+    losses = [row["loss"] for row in outcome.progress.history]
+    assert losses[-1] < losses[0]
+    assert (outcome.progress.epoch, outcome.progress.stopped_by) == (5, "epochs")
+    assert outcome.images == 5 * 64
+
+
+def test_the_network_ends_with_the_best_epochs_weights(tmp_path):
+    """Noise labels: validation loss rises at once, so the best is not the last."""
+    val = part(40, 2, signal=0)
+    outcome, net = trained(tmp_path, part(64, 0, signal=0), val, epochs=20, learning_rate=0.05)
+    history = outcome.progress.history
+    best = min(range(20), key=lambda e: history[e]["val_loss"])
+    assert outcome.progress.best_epoch == best + 1 < 20
+    assert validate(net, val, 1)["val_loss"] == pytest.approx(history[best]["val_loss"], rel=1e-6)
+    assert "overfitting" in [f.check for f in outcome.findings]
+
+
+def test_patience_stops_after_so_many_epochs_without_gain(tmp_path):
+    val = part(40, 2, signal=0)
+    outcome, _ = trained(
+        tmp_path, part(64, 0, signal=0), val, epochs=50, learning_rate=0.05, patience=3
+    )
+    progress = outcome.progress
+    assert progress.stopped_by == "patience"
+    assert progress.epoch == progress.best_epoch + 3
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "constant", "plateau"])
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_resume_is_exact(tmp_path, schedule, name):
+    settings = {"epochs": 6, "schedule": schedule, "optimizer": name, "plateau_patience": 1}
+    whole, net = trained(tmp_path / "whole", **settings)
+
+    def stop(row):
+        if row["epoch"] == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        trained(tmp_path / "cut", **settings, on_epoch=stop)
+    state = Checkpoints(tmp_path / "cut").read()
+    assert state is not None and state.epoch == 3
+    again, other = trained(tmp_path / "cut", **settings, resume=state)
+    for key, array in net.weights().items():
+        np.testing.assert_array_equal(array, other.weights()[key])
+    drop = [{k: v for k, v in r.items() if k != "seconds"} for r in whole.progress.history]
+    assert drop == [{k: v for k, v in r.items() if k != "seconds"} for r in again.progress.history]
+
+
+def test_the_plateau_rule_lowers_the_rate_to_its_floor(tmp_path):
+    outcome, _ = trained(
+        tmp_path, part(64, 0, signal=0), part(40, 2, signal=0), epochs=12, learning_rate=0.05,
+        schedule="plateau", plateau_patience=1, plateau_factor=0.1, plateau_floor=0.0005,
+    )  # fmt: skip
+    rates = [row["learning_rate"] for row in outcome.progress.history]
+    assert rates[0] == pytest.approx(0.05)
+    assert all(b <= a for a, b in zip(rates, rates[1:], strict=False))
+    assert rates[-1] == pytest.approx(0.0005)
+
+
+def test_without_validation_the_training_loss_steers(tmp_path):
+    recipe = Recipe(epochs=3, learning_rate=0.01, schedule="constant")
+    outcome = fit(
+        network(), part(64, 0), None, recipe, objective=Objective(), optimizer=Optimizer(),
+        trainable_from=0, checkpoints=Checkpoints(tmp_path),
+    )  # fmt: skip
+    assert outcome.progress.best_epoch == 3 and outcome.findings == ()
+
+
+def test_one_answer_to_all_validation_images_is_an_error(tmp_path):
+    """A network that says one thing whatever it sees, at a rate too low to change that."""
+    stuck = network()
+    stuck.trained["output/kernel"][:] = 0
+    stuck.trained["output/bias"][:] = 5
+    outcome, _ = trained(tmp_path, net=stuck, learning_rate=1e-7)
+    (found,) = [f for f in outcome.findings if f.check == "one-class-predicted"]
+    assert (found.severity, found.count) == ("error", 32)
+    assert "accuracy 0.500 is the share of that class" in found.message
+
+
+@pytest.mark.parametrize("place", ["train", "val"])
+def test_a_loss_that_is_no_number_is_refused(tmp_path, place):
+    class Broken(type(network())):
+        def train_epoch(self, *a, on_step, **k):
+            if place == "train":
+                return super().train_epoch(
+                    *a, on_step=lambda s, x: on_step(s, float("nan") if s == 2 else x), **k
+                )
+            result = super().train_epoch(*a, on_step=on_step, **k)
+            self.trained["output/bias"][:] = np.nan
+            return result
+
+    net = network()
+    net.__class__ = Broken
+    with pytest.raises(Refused) as caught:
+        trained(tmp_path, net=net)
+    assert caught.value.findings[0].check == "non-finite-loss"
+    assert "(epoch 1, step " in caught.value.message
+    assert ("step 3)" in caught.value.message) == (place == "train")
+    assert "--lr 0.001" in caught.value.hint
+    assert Checkpoints(tmp_path).read() is None
+
+
+def test_a_damaged_state_is_told(tmp_path):
+    (tmp_path / "state.json").write_text("{")
+    with pytest.raises(InputError, match="is damaged"):
+        Checkpoints(tmp_path).read()
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_state(tmp_path, monkeypatch):
+    checkpoints, net, progress = Checkpoints(tmp_path), network(), Progress(epoch=1)
+    net.prepare(Objective(), Optimizer(), 0)
+    checkpoints.write(net, progress, True)
+    before = json.loads((tmp_path / "state.json").read_text())
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(net, "save", full)
+    progress.epoch = 2
+    with pytest.raises(InputError, match="the disk is full"):
+        checkpoints.write(net, progress, True)
+    assert json.loads((tmp_path / "state.json").read_text()) == before
+    assert (tmp_path / before["last"]).is_dir()
+
+
+def test_what_steers():
+    row = {"loss": 1.0, "val_loss": 0.5, "val_auroc": 0.8}
+    assert steer(row, "val_loss") == 0.5
+    assert steer(row, "val_auroc") == pytest.approx(0.2, abs=1e-5)
+    better_loss = steer(row | {"val_loss": 0.4}, "val_auroc")
+    assert better_loss < steer(row, "val_auroc") < steer(row | {"val_auroc": 0.79}, "val_auroc")
+    assert steer(row | {"val_auroc": None}, "val_auroc") == 0.5
+    assert steer({"loss": 1.0}, "val_auroc") == 1.0
+
+
+def test_overfitting_needs_a_rise_and_time():
+    best, last = {"loss": 0.5, "val_loss": 0.4}, {"loss": 0.2, "val_loss": 0.5}
+    assert is_overfitted(best, last, 3)
+    assert not is_overfitted(best, last, 2)
+    assert not is_overfitted(best, last | {"val_loss": 0.43}, 3)
+    assert not is_overfitted(best, last | {"loss": 0.6}, 3)
