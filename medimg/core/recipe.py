@@ -101,6 +101,11 @@ def resolve(
             "medimg train --help lists what can be given.",
         ) from error
     check_learning_rate(recipe)
+    if recipe.weight_decay and recipe.optimizer != "adamw":
+        raise UsageError(
+            f"weight decay is for adamw, not for {recipe.optimizer}",
+            "Give --optimizer adamw, or --l2 for a penalty on the hidden dense layers.",
+        )
     return recipe
 
 

@@ -61,3 +61,9 @@ def test_a_file_that_is_no_recipe(tmp_path, text):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="can't be read"):
         read_recipe(tmp_path / "r.yaml")
+
+
+def test_weight_decay_is_refused_where_it_would_be_ignored():
+    assert resolve({"weight_decay": 0.01, "optimizer": "adamw"}, {}).weight_decay == 0.01
+    with pytest.raises(UsageError, match="adamw"):
+        resolve({"weight_decay": 0.01}, {})
