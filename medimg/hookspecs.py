@@ -47,7 +47,7 @@ class BackendInfo:
 
 @dataclass(frozen=True, slots=True)
 class CheckInfo:
-    """A check; the target is a function `(CheckContext) -> list[Finding]`."""
+    """A check; the target is a function `(CheckContext, *, parameters) -> list[Finding]`."""
 
     name: str
     summary: str

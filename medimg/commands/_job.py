@@ -97,6 +97,8 @@ class Job:
         """A bar on standard error; call `.update(n)`. No bar where nobody would see it."""
         from tqdm import tqdm
 
+        # its watching thread would keep the work from being forked
+        tqdm.monitor_interval = 0
         hidden = self.quiet or self.no_progress or not sys.stderr.isatty()
         with tqdm(
             total=total, desc=label, unit=unit, file=sys.stderr, disable=hidden, leave=False

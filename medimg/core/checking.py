@@ -1,6 +1,7 @@
 """Running checks: what they are given, how they are kept apart, and the gate before training.
 
-A check is a function `(CheckContext) -> list[Finding]` in a file of its own. What a dataset's
+A check is a function `(CheckContext, *, parameters) -> list[Finding]` in a file of its own; its
+keyword-only arguments are what `--set CHECK.PARAMETER=VALUE` sets. What a dataset's
 reader met already (rows without a file, nested copies) stands in `index.findings` and is merged
 in under the name of its check.
 """
@@ -20,6 +21,7 @@ from medimg.core.scan import ScanRecord
 from medimg.core.types import DatasetIndex, Finding, Sample
 
 Key = TypeVar("Key", bound=Hashable)
+Check = Callable[..., list[Finding]]
 MOST_ITEMS = 1000
 # errors under which a result means nothing; `train` refuses them
 GATE = (
@@ -60,13 +62,15 @@ class CheckContext:
     Args:
         index: the dataset.
         scan: path to ScanRecord, one decode an image shared by all checks.
-        settings: the check's own parameters, as given.
-        card: what the registry knows of the dataset; None where it was not recognised.
+        settings: check to parameter to value, where something else than the default is wanted
+            (`parameters.settings_of`); a check gets its own as keyword arguments.
+        card: what the registry knows of the dataset (`registry.DatasetCard`); None where it was
+            not recognised.
     """
 
     index: DatasetIndex
     scan: Mapping[str, ScanRecord]
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     card: Any = None
 
     def record(self, sample: Sample) -> ScanRecord:
@@ -88,7 +92,8 @@ class CheckContext:
     @cached_property
     def near_search(self) -> NearCopies:
         """The search for near copies: what it found and what it left out."""
-        return find_near_copies(self.readable(), self.scan, self.index.source)
+        own = self.settings.get("near-duplicates", {})
+        return find_near_copies(self.readable(), self.scan, self.index.source, **own)
 
     @property
     def near_copies(self) -> tuple[NearCopy, ...]:
@@ -248,7 +253,7 @@ def unreadable_by_kind(
 
 
 def run_checks(
-    checks: Mapping[str, Callable[[CheckContext], list[Finding]]],
+    checks: Mapping[str, Check],
     context: CheckContext,
     leave_out: Callable[[str], bool] = lambda name: False,
 ) -> dict[str, Checked]:
@@ -275,14 +280,15 @@ def run_checks(
 
 def run_one(
     name: str,
-    check: Callable[[CheckContext], list[Finding]],
+    check: Check,
     context: CheckContext,
     met: list[Finding],
 ) -> Checked:
     """One check's outcome; `met` is what the reader said under its name."""
     started = time.perf_counter()
     try:
-        found = tuple(named(sound(finding), name) for finding in check(context))
+        own = context.settings.get(name, {})
+        found = tuple(named(sound(finding), name) for finding in check(context, **own))
     except NotApplicable as why:
         if not met:
             return Checked("skipped", (), time.perf_counter() - started, str(why))
@@ -317,7 +323,7 @@ def status_of(findings: Iterable[Finding]) -> str:
 def gate(
     index: DatasetIndex,
     scan: Mapping[str, ScanRecord],
-    checks: Mapping[str, Callable[[CheckContext], list[Finding]]],
+    checks: Mapping[str, Check],
     allow: set[str],
 ) -> tuple[list[Finding], list[Finding]]:
     """(errors that forbid training, errors that were allowed by name).

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
+    | {".pgm", ".ppm"}
 )
 MOST_PIXELS = 200_000_000
 JPEG, PNG, BMP, TIFF, WEBP, GIF, PNM = "JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PNM"
@@ -20,6 +21,9 @@ PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 # start-of-frame markers; C4, C8 and CC in this range are tables
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# quantisation tables, EXIF and XMP, IPTC, comments
+JPEG_METADATA = {0xDB: "DQT", 0xE1: "APP1", 0xED: "APP13", 0xFE: "COM"}
+PNG_METADATA = frozenset({b"acTL", b"eXIf", b"tEXt", b"zTXt", b"iTXt"})
 PNM_HEADER = re.compile(rb"P([1-6])(?:\s+|#[^\n]*\n)+(\d+)(?:\s+|#[^\n]*\n)+(\d+)")
 REDUCED = {
     (1, 2): cv2.IMREAD_REDUCED_GRAYSCALE_2,
@@ -45,12 +49,18 @@ class UnreadableImage(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says of itself before it is decoded; sizes in pixels, None where unknown."""
+    """What a file says of itself before it is decoded; sizes in pixels, None where unknown.
+
+    `parts` are a JPEG's segments and a PNG's further chunks that hold metadata: (kind, start of
+    the body, its end); `whole` says whether a PNG's chunks run to its end.
+    """
 
     format: str
     width: int | None
     height: int | None
     mode: str | None
+    parts: tuple[tuple[str, int, int], ...] = ()
+    whole: bool = True
 
 
 def is_image_name(name: str) -> bool:
@@ -117,27 +127,43 @@ def pnm_header(data: bytes) -> Header | None:
 
 
 def png_header(data: bytes) -> Header:
+    """Walks the chunks to IEND."""
     if len(data) < 26:
         return Header(PNG, None, None, None)
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     mode = PNG_MODES.get(colour)
-    return Header(PNG, width, height, f"{mode};16" if depth == 16 and mode else mode)
+    parts, whole, place = [], False, len(PNG_SIGNATURE)
+    while place + 12 <= len(data):
+        kind = data[place + 4 : place + 8]
+        if kind == b"IEND":
+            whole = True
+            break
+        length = int.from_bytes(data[place : place + 4], "big")
+        if kind in PNG_METADATA:
+            parts.append((kind.decode(), place + 8, place + 8 + length))
+        place += 12 + length
+    mode = f"{mode};16" if depth == 16 and mode else mode
+    return Header(PNG, width, height, mode, tuple(parts), whole)
 
 
 def jpeg_header(data: bytes) -> Header:
-    place = 2
+    """Walks the segments to the start of the first frame."""
+    place, parts = 2, []
     while place + 9 < len(data):
         if data[place] != 0xFF:
             place += 1
             continue
         marker = data[place + 1]
         if marker in JPEG_FRAMES:
-            height, width, parts = struct.unpack_from(">HHB", data, place + 5)
-            return Header(JPEG, width, height, JPEG_MODES.get(parts))
+            height, width, colours = struct.unpack_from(">HHB", data, place + 5)
+            return Header(JPEG, width, height, JPEG_MODES.get(colours), tuple(parts))
         if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD9:
             place += 1 if marker == 0xFF else 2
             continue
-        place += 2 + struct.unpack_from(">H", data, place + 2)[0]
+        end = place + 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+        if marker in JPEG_METADATA:
+            parts.append((JPEG_METADATA[marker], place + 4, end))
+        place = end
     return Header(JPEG, None, None, None)
 
 
@@ -168,7 +194,7 @@ def is_truncated(data: bytes, header: Header) -> bool:
     short can't be decoded and counts as unreadable.
     """
     if header.format == PNG:
-        return not png_is_whole(data)
+        return not header.whole
     if header.format == BMP:
         return not bmp_is_whole(data)
     if header.format == WEBP:
@@ -179,17 +205,6 @@ def is_truncated(data: bytes, header: Header) -> bool:
         # bytes may follow the end mark; a thumbnail's own end mark stands before the picture
         scan = data.rfind(b"\xff\xda")
         return scan < 0 or data.find(b"\xff\xd9", scan) < 0
-    return False
-
-
-def png_is_whole(data: bytes) -> bool:
-    """Walks the chunks to IEND."""
-    place = len(PNG_SIGNATURE)
-    while place + 12 <= len(data):
-        length = struct.unpack_from(">I", data, place)[0]
-        if data[place + 4 : place + 8] == b"IEND":
-            return True
-        place += 12 + length
     return False
 
 

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -64,6 +65,7 @@ class FileSource:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.abspath(root))
+        self._folder = str(self.root)
 
     def file(self, path: str) -> Path:
         """Where an image lies."""
@@ -75,11 +77,15 @@ class FileSource:
         Raises:
             OSError: it can't be read.
         """
-        file = self.file(path)
-        if not file.is_file() and file.exists():
+        file = os.path.join(self._folder, path)
+        state = os.stat(file)
+        if not stat.S_ISREG(state.st_mode):
             # a pipe or a device would be waited for without end
-            raise OSError(errno.EINVAL, "it is no file", str(file))
-        return file.read_bytes()
+            raise OSError(errno.EINVAL, "it is no file", file)
+        with open(file, "rb", buffering=0) as stream:
+            data = stream.read(state.st_size + 1)
+            # a file that is still being written to
+            return data if len(data) == state.st_size else data + stream.read()
 
 
 class MemberSource(FileSource):

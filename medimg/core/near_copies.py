@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 
 from medimg.core.images import UnreadableImage, decode_to_input
-from medimg.core.scan import ScanRecord, in_blocks
+from medimg.core.scan import ScanRecord
 from medimg.core.types import Sample, Source
+from medimg.core.workers import in_blocks
 
 # 64 bits in five bands: two hashes that differ in at most four bits agree in a band
 DISTANCE_BITS = 4

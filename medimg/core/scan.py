@@ -6,26 +6,28 @@ Each file is read and decoded once, on all cores (cv2 and hashlib release the GI
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, fields
+from typing import Any
 
 import cv2
 import numpy as np
+import xxhash
 
 from medimg.core.images import UnreadableImage, check_file, plain_array, to_bytes, unpack_bgr
+from medimg.core.metadata import NOTHING, Metadata, metadata_of
 from medimg.core.types import DatasetIndex, Sample, Source
+from medimg.core.workers import in_blocks, one_thread_a_call
 
-T = TypeVar("T")
-BLOCK = 64
 BINS = 64
-LEVELS = np.arange(256, dtype=np.float64)
 PERCENTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 # 8×9 cells of 4×4 pixels: the gradient hash and the outer frame come from one small picture
 SMALL_HEIGHT, SMALL_WIDTH = 32, 36
 COLUMN_CELLS = np.repeat(np.eye(9, dtype=np.float32), SMALL_WIDTH // 9, axis=0)
+# grey levels are counted in this many rows at most, evenly spread
+COUNTED_ROWS = 96
+# how sharp a picture is is read in its middle: an eighth of each side, this much at least
+SHARP_PX = 64
 # an eighth of each side, all round
 FRAME = np.flatnonzero(np.pad(np.zeros((24, 28), bool), 4, constant_values=True))
 FEATURE_NAMES = (
@@ -42,6 +44,8 @@ FEATURE_NAMES = (
     "mean",
     "spread",
 )
+# corners, mean, spread, border mean and spread, as they are put together
+FEATURE_ORDER = (0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 8, 9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +55,23 @@ class ScanRecord:
     Args:
         sha256: of the file's bytes; of type, shape and bytes for an array. Empty where the file
             can't even be read.
-        pixel_hash: the same picture in another format, or grey stored as RGB, has the same.
+        pixel_hash: XXH3 of 128 bits; the same picture in another format, or grey stored as RGB,
+            has the same.
         width, height: pixels after EXIF orientation; 0 where it can't be decoded.
         mode: L, RGB, RGBA, P, L;16, …; format: JPEG, PNG, …, or ARRAY.
         size_bytes: of the file.
         mean, std: grey levels 0..255.
-        percentiles: grey levels at 1, 25, 50, 75 and 99 %.
-        histogram: UInt16[64], shares of grey levels times 65,535.
+        percentiles: grey levels at 1, 25, 50, 75 and 99 %, of 48 rows or more of a tall picture.
+        histogram: UInt16[64], shares of grey levels times 65,535, of the same rows.
         dhash: 64 bits of a gradient hash, for near copies.
         features: Float32[12], `FEATURE_NAMES`: what a shortcut could be read from.
+        frames: pictures in the file (animation, pages); only the first is looked at.
+        orientation: EXIF orientation, 1 to 8; 1 is upright.
+        quality: of a JPEG's quantisation tables, 1 to 100; None for other formats.
+        grey: whether all channels are equal, however it is stored.
+        sharpness: mean size of the Laplacian in the picture's middle over the standard deviation
+            of its grey levels there, at full size; None where the middle is blank.
+        private: names of filled metadata fields that may identify a person, never their values.
         error: why it can't be decoded; kind: the check that names it.
     """
 
@@ -76,8 +88,34 @@ class ScanRecord:
     histogram: np.ndarray | None = None
     dhash: int | None = None
     features: np.ndarray | None = None
+    frames: int = 1
+    orientation: int = 1
+    quality: int | None = None
+    grey: bool = False
+    sharpness: float | None = None
+    private: tuple[str, ...] = ()
     error: str = ""
     kind: str = ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Small arrays as bytes: they come from other processes by the hundred thousand."""
+        values = [getattr(self, name) for name in RECORD_FIELDS]
+        for place, kept in ARRAYS.items():
+            if values[place] is not None:
+                values[place] = np.asarray(values[place], kept).tobytes()
+        return restored, (values,)
+
+
+RECORD_FIELDS = tuple(field.name for field in fields(ScanRecord))
+ARRAYS = {RECORD_FIELDS.index("histogram"): np.uint16, RECORD_FIELDS.index("features"): np.float32}
+
+
+def restored(values: list[Any]) -> ScanRecord:
+    """A record from its values in order, arrays as bytes."""
+    for place, kept in ARRAYS.items():
+        if values[place] is not None:
+            values[place] = np.frombuffer(values[place], kept)
+    return ScanRecord(*values)
 
 
 def scan(
@@ -97,29 +135,8 @@ def scan_samples(
 ) -> dict[str, ScanRecord]:
     """Path to record of some samples."""
     paths = list(dict.fromkeys(s.path for s in samples))
-    return in_blocks(paths, lambda block: examine_all(block, source), progress, workers)
-
-
-def in_blocks(
-    paths: list[str],
-    examine_block: Callable[[list[str]], list[T]],
-    progress: Callable[[int], object] | None,
-    workers: int | None,
-) -> dict[str, T]:
-    """Path to what a block's examination gave for it, on all cores, in the order of the paths."""
-    found: dict[str, T] = {}
-    blocks = [paths[i : i + BLOCK] for i in range(0, len(paths), BLOCK)]
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        try:
-            for block, results in zip(blocks, pool.map(examine_block, blocks), strict=True):
-                found.update(zip(block, results, strict=True))
-                if progress:
-                    progress(len(block))
-        except BaseException:
-            # an interrupt need not wait for what nobody will look at
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return found
+    with one_thread_a_call():
+        return in_blocks(paths, lambda block: examine_all(block, source), progress, workers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +144,16 @@ class Raw:
     """What is taken from one picture's pixels, before a block of them is described together.
 
     Args:
-        counts: Float32[256], pixels by grey level.
+        counts: Float32[256], pixels by grey level, of `COUNTED_ROWS` rows.
+        mean, std: of all pixels.
         small: UInt8[32, 36], the picture squashed.
         corners: mean and standard deviation of each corner, at full size: letters are small.
     """
 
     known: dict[str, Any]
     counts: np.ndarray
+    mean: float
+    std: float
     small: np.ndarray
     corners: list[float]
 
@@ -157,9 +177,9 @@ def examine(path: str, source: Source) -> Raw | ScanRecord:
         if isinstance(data, bytes):
             header = check_file(data)
             image = unpack_bgr(data)
-            mode, kind = header.mode or "", header.format
+            mode, kind, beside = header.mode or "", header.format, metadata_of(data, header)
         else:
-            image, mode, kind = as_bgr(plain_array(data)), "", "ARRAY"
+            image, mode, kind, beside = as_bgr(plain_array(data)), "", "ARRAY", NOTHING
     except UnreadableImage as error:
         return ScanRecord(digest, size_bytes=size, error=error.reason, kind=error.kind)
     known = {
@@ -170,7 +190,7 @@ def examine(path: str, source: Source) -> Raw | ScanRecord:
         "width": image.shape[1],
         "height": image.shape[0],
     }
-    return measured(image, known)
+    return measured(image, known, beside)
 
 
 def as_bgr(image: np.ndarray) -> np.ndarray:
@@ -178,18 +198,39 @@ def as_bgr(image: np.ndarray) -> np.ndarray:
     return image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
 
 
-def measured(image: np.ndarray, known: dict[str, Any]) -> Raw:
+def measured(image: np.ndarray, known: dict[str, Any], beside: Metadata = NOTHING) -> Raw:
     """What one pass over UInt8/UInt16[h, w] or [h, w, 3] (BGR) gives."""
     canonical = single_channel(image)
     known["pixel_hash"] = pixel_hash(canonical)
+    known["grey"] = canonical.ndim == 2
+    if beside is not NOTHING:
+        known["frames"], known["orientation"] = beside.frames, beside.orientation
+        known["quality"], known["private"] = beside.quality, beside.private
     deep = canonical if canonical.ndim == 2 else cv2.cvtColor(canonical, cv2.COLOR_BGR2GRAY)
     grey = to_bytes(deep)
+    known["sharpness"] = sharpness(grey)
+    mean, std = cv2.meanStdDev(grey)
+    rows = grey[:: 1 + len(grey) // COUNTED_ROWS]
     return Raw(
         known,
-        cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel(),
+        cv2.calcHist([rows], [0], None, [256], [0, 256]).ravel(),
+        mean.item(),
+        std.item(),
         shrunk(grey),
         corner_statistics(grey),
     )
+
+
+def sharpness(grey: np.ndarray) -> float | None:
+    """Edges of the picture's middle beside its contrast; see `ScanRecord`."""
+    tall, wide = (min(n, max(n // 8, SHARP_PX)) for n in grey.shape)
+    top, left = (grey.shape[0] - tall) // 2, (grey.shape[1] - wide) // 2
+    middle = np.ascontiguousarray(grey[top : top + tall, left : left + wide])
+    spread = cv2.meanStdDev(middle)[1].item()
+    if spread < 1:
+        return None
+    edges = cv2.norm(cv2.Laplacian(middle, cv2.CV_16S), cv2.NORM_L1) / middle.size
+    return edges / spread
 
 
 def corner_statistics(grey: np.ndarray) -> list[float]:
@@ -214,12 +255,17 @@ def shrunk(grey: np.ndarray) -> np.ndarray:
 
 
 def pixel_hash(canonical: np.ndarray) -> str:
-    """SHA-256 of depth, shape and pixels; 16-bit pictures that hold 8-bit ones count as those."""
+    """XXH3 of depth, shape and pixels; 16-bit pictures that hold 8-bit ones count as those.
+
+    Cryptographic hashes would take as long as decoding; nobody forges a copy to be left out.
+    """
     if canonical.dtype == np.uint16:
         low = canonical.astype(np.uint8)
         if np.array_equal(low * np.uint16(257), canonical):
             canonical = low
-    return content_hash(canonical)
+    digest = xxhash.xxh3_128(f"{canonical.dtype.str}{canonical.shape}".encode())
+    digest.update(np.ascontiguousarray(canonical))
+    return digest.hexdigest()
 
 
 def content_hash(data: bytes | np.ndarray) -> str:
@@ -248,24 +294,22 @@ def describe(raws: list[Raw]) -> list[ScanRecord]:
     """The records of N pictures."""
     if not raws:
         return []
-    counts = np.stack([raw.counts for raw in raws]).astype(np.float64)
+    shares = np.stack([raw.counts for raw in raws])
+    shares /= shares.sum(axis=1, keepdims=True)
     small = np.stack([raw.small for raw in raws])
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    means = shares @ LEVELS
-    stds = np.sqrt(np.maximum(shares @ LEVELS**2 - means**2, 0.0))
-    below = np.cumsum(shares, axis=1)
-    levels = np.stack([(below < p - 1e-12).sum(axis=1) for p in PERCENTILES], axis=1)
+    below = np.cumsum(shares, axis=1, dtype=np.float64)
+    levels = np.stack([(below < p - 1e-6).sum(axis=1) for p in PERCENTILES], axis=1)
     percentiles = levels.astype(float).tolist()
     histograms = np.rint(shares.reshape(len(raws), BINS, -1).sum(axis=2) * 65535).astype(np.uint16)
-    corners = np.array([raw.corners for raw in raws])
     frame = mean_and_spread(small.reshape(len(small), -1)[:, FRAME])
-    features = np.column_stack([corners, *frame, means, stds]).astype(np.float32)
+    rest = [[*raw.corners, raw.mean, raw.std] for raw in raws]
+    features = np.column_stack([rest, *frame]).astype(np.float32)[:, FEATURE_ORDER]
     hashes = gradient_hashes(small)
     return [
         ScanRecord(
             **raw.known,
-            mean=means.item(i),
-            std=stds.item(i),
+            mean=raw.mean,
+            std=raw.std,
             percentiles=tuple(percentiles[i]),
             # copies, so that a kept record does not keep its whole block
             histogram=histograms[i].copy(),

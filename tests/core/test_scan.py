@@ -188,3 +188,45 @@ def test_a_kept_record_is_small(grey):
     record = scan(index_of(Arrays(arrays), list(arrays)))["7"]
     assert record.histogram.base is None and record.features.base is None
     assert record.histogram.nbytes + record.features.nbytes < 256
+
+
+def test_sharpness_falls_with_blur_and_does_not_depend_on_brightness():
+    from PIL import ImageFilter
+
+    texture = np.random.default_rng(0).integers(0, 200, (60, 80), np.uint8)
+    sharp = Image.fromarray(texture).resize((240, 180), Image.Resampling.BICUBIC)
+    darker = Image.fromarray((np.asarray(sharp) // 2).astype(np.uint8))
+    blurred = sharp.filter(ImageFilter.GaussianBlur(4))
+    arrays = {"sharp": np.asarray(sharp), "darker": np.asarray(darker), "x": np.asarray(blurred)}
+    records = scan(index_of(Arrays(arrays), list(arrays)))
+    assert records["x"].sharpness < records["sharp"].sharpness / 3
+    assert records["darker"].sharpness == pytest.approx(records["sharp"].sharpness, rel=0.1)
+
+
+def test_a_blank_picture_has_no_sharpness():
+    arrays = {"blank": np.full((50, 50), 7, np.uint8)}
+    assert scan(index_of(Arrays(arrays), ["blank"]))["blank"].sharpness is None
+
+
+def test_grey_is_told_however_it_is_stored(tmp_path, grey, rgb):
+    pictures = {
+        "grey.png": Image.fromarray(grey),
+        "three.png": Image.fromarray(np.dstack([grey] * 3)),
+        "colour.png": Image.fromarray(rgb),
+    }
+    records = scan(folder_of(tmp_path, pictures))
+    assert [records[name].grey for name in pictures] == [True, True, False]
+    assert [records[name].mode for name in pictures] == ["L", "RGB", "RGB"]
+
+
+def test_frames_orientation_and_private_fields_stand_in_the_record(tmp_path, grey):
+    turned = Image.Exif()
+    turned[0x0112], turned[0x013B] = 6, "Jane Roe"
+    Image.fromarray(grey).save(tmp_path / "a.jpg", exif=turned, quality=80)
+    more = [Image.fromarray(grey // 2)]
+    Image.fromarray(grey).save(tmp_path / "b.gif", save_all=True, append_images=more)
+    records = scan(index_of(FileSource(tmp_path), ["a.jpg", "b.gif"], tmp_path))
+    first, second = records["a.jpg"], records["b.gif"]
+    assert (first.orientation, first.private, first.quality) == (6, ("Artist",), 80)
+    assert (first.width, first.height) == (45, 61)
+    assert (second.frames, second.format, second.quality) == (2, "GIF", None)
