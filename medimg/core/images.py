@@ -132,7 +132,8 @@ def png_header(data: bytes) -> Header:
         return Header(PNG, None, None, None)
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     mode = PNG_MODES.get(colour)
-    parts, whole, place = [], False, len(PNG_SIGNATURE)
+    parts: list[tuple[str, int, int]] = []
+    whole, place = False, len(PNG_SIGNATURE)
     while place + 12 <= len(data):
         kind = data[place + 4 : place + 8]
         if kind == b"IEND":
@@ -148,7 +149,8 @@ def png_header(data: bytes) -> Header:
 
 def jpeg_header(data: bytes) -> Header:
     """Walks the segments to the start of the first frame."""
-    place, parts = 2, []
+    parts: list[tuple[str, int, int]] = []
+    place = 2
     while place + 9 < len(data):
         if data[place] != 0xFF:
             place += 1

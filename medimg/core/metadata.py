@@ -5,7 +5,6 @@ The values of such fields are never kept: their names alone say that a file is n
 
 from __future__ import annotations
 
-import io
 import struct
 import warnings
 from dataclasses import dataclass, replace
@@ -38,14 +37,16 @@ ORIENTATION, EXIF_DIRECTORY, GPS_DIRECTORY = 0x0112, 0x8769, 0x8825
 PNG_TEXTS = ("tEXt", "zTXt", "iTXt")
 # keywords that describe the file and no person
 HARMLESS_KEYWORDS = frozenset({"software", "comment", "gamma", "colorspace", "dpi", "resolution"})
-# the comments that encoders leave by themselves
-HARMLESS_COMMENTS = (
-    b"CREATOR: gd-jpeg",
-    b"Lavc",
-    b"LEAD Technologies",
-    b"Intel(R) JPEG",
-    b"AppleMark",
+XMP_NAMES = (
+    "dc:creator",
+    "dc:description",
+    "photoshop:AuthorsPosition",
+    "photoshop:DateCreated",
+    "xmp:CreateDate",
+    "Iptc4xmpCore:CreatorContactInfo",
 )
+# the comments that encoders leave by themselves
+HARMLESS_COMMENTS = (b"CREATOR: gd-jpeg", b"Lavc", b"LEAD Technologies", b"Intel(R) JPEG")
 # luminance table of ISO/IEC 10918-1, annex K.1: its sum at every quality of the usual scaling
 STANDARD_TABLE = np.array(
     [16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55]
@@ -246,6 +247,4 @@ def said(tag: int, value: Any) -> bool:
 
 def xmp_fields(packet: bytes) -> list[str]:
     """Names of the XMP properties that name people, places or dates."""
-    names = (b"dc:creator", b"photoshop:AuthorsPosition", b"photoshop:DateCreated")
-    names += (b"xmp:CreateDate", b"Iptc4xmpCore:CreatorContactInfo", b"dc:description")
-    return [f"XMP {name.decode()}" for name in names if name in packet]
+    return [f"XMP {name}" for name in XMP_NAMES if name.encode() in packet]

@@ -264,7 +264,7 @@ def pixel_hash(canonical: np.ndarray) -> str:
         if np.array_equal(low * np.uint16(257), canonical):
             canonical = low
     digest = xxhash.xxh3_128(f"{canonical.dtype.str}{canonical.shape}".encode())
-    digest.update(np.ascontiguousarray(canonical))
+    digest.update(np.ascontiguousarray(canonical).data)
     return digest.hexdigest()
 
 
