@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from medimg.api import CheckContext, Finding
 from medimg.core.checking import apart, near_items
-from medimg.core.near_copies import NearCopy
+from medimg.core.near_copies import CONFIRMED, DISTANCE_BITS, NearCopy
 
 
-def check(context: CheckContext) -> list[Finding]:
+def check(
+    context: CheckContext,
+    *,
+    distance: int = DISTANCE_BITS,
+    correlation: float = CONFIRMED,
+    mirror: bool = False,
+) -> list[Finding]:
     """A warning: confirmed copies within one class and part, and pairs that are not confirmed.
 
-    Confirmed ones on two sides stand under `duplicates-across-splits` and `-classes`.
+    Confirmed ones on two sides stand under `duplicates-across-splits` and `-classes`, for which
+    these parameters count too.
+
+    Args:
+        distance: bits of 64 in which the hashes of two candidates may differ, 0 to 12.
+        correlation: of aligned pixels, from which a pair is confirmed.
+        mirror: whether mirror images count as copies.
     """
     pairs = [pair for pair in context.near_copies if not told_elsewhere(context, pair)]
     found = []

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import cv2
 import numpy as np
 
+from medimg.core.errors import UsageError
 from medimg.core.images import UnreadableImage, decode_to_input
 from medimg.core.scan import ScanRecord
 from medimg.core.types import Sample, Source
 from medimg.core.workers import in_blocks
 
-# 64 bits in five bands: two hashes that differ in at most four bits agree in a band
-DISTANCE_BITS = 4
-BANDS = ((0, 13), (13, 13), (26, 13), (39, 13), (52, 12))
+HASH_BITS = 64
+DISTANCE_BITS, MOST_DISTANCE_BITS = 4, 12
 COMPARED_PX = 64
 CONFIRMED = 0.999
 # pairs below this are look-alikes, not candidates
@@ -30,21 +31,28 @@ LEAST_SPREAD = 4.0
 MOST_HASH_PAIRS = 2_000_000_000
 MOST_CANDIDATES = 500_000
 MOST_PICTURES = 40_000
+# buckets up to this size are searched all at once, fuller ones tile by tile
+FEW = 32
 TILE = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class NearCopy:
-    """Two pictures that look alike: correlation of their pixels at 64×64, and hash distance."""
+    """Two pictures that look alike.
+
+    Args:
+        correlation: of their pixels at 64×64.
+        distance_bits: in how many bits their hashes differ.
+        confirmed: the correlation reaches the one asked for.
+        mirrored: one is the mirror image of the other.
+    """
 
     first: Sample
     second: Sample
     correlation: float
     distance_bits: int
-
-    @property
-    def confirmed(self) -> bool:
-        return self.correlation >= CONFIRMED
+    confirmed: bool
+    mirrored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,59 +64,167 @@ class NearCopies:
 
 
 def find_near_copies(
-    samples: Sequence[Sample], records: Mapping[str, ScanRecord], source: Source
+    samples: Sequence[Sample],
+    records: Mapping[str, ScanRecord],
+    source: Source,
+    *,
+    distance: int = DISTANCE_BITS,
+    correlation: float = CONFIRMED,
+    mirror: bool = False,
 ) -> NearCopies:
     """Pairs that look alike and are not pixel-identical.
 
     Of pictures that are pixel-identical one, the first, stands for all.
+
+    Args:
+        distance: bits in which the hashes of two candidates may differ, 0 to 12.
+        correlation: of aligned pixels, from which a pair is confirmed.
+        mirror: look for mirror images too.
+    Raises:
+        UsageError: a distance that would make everything a candidate.
     """
-    unique: dict[str, Sample] = {}
-    for sample in samples:
-        record = records[sample.path]
-        if record.dhash is not None and (record.std or 0) >= LEAST_SPREAD:
-            unique.setdefault(record.pixel_hash, sample)
-    kept = list(unique.values())
+    kept = distinct(samples, records)
     hashes = np.array([records[s.path].dhash for s in kept], dtype=np.uint64)
-    close, not_searched = neighbours(hashes)
+    close, not_searched = neighbours(hashes, distance)
+    turned = np.zeros(len(close), bool)
+    if mirror:
+        others, left = mirror_neighbours(hashes, distance)
+        close, turned = (
+            np.concatenate([close, others]),
+            np.repeat([False, True], [len(close), len(others)]),
+        )
+        not_searched = not_searched or left
     candidates = within_bounds(close)
     if len(candidates) < len(close):
         not_searched = not_searched or left_out(close[len(candidates) :])
-    distances = distance_bits(hashes[candidates[:, 0]], hashes[candidates[:, 1]])
-    likeness = correlations([s.path for s in kept], candidates, source)
+    turned = turned[: len(candidates)]
+    second = np.where(turned, mirrored_hashes(hashes)[candidates[:, 1]], hashes[candidates[:, 1]])
+    distances = distance_bits(hashes[candidates[:, 0]], second)
+    likeness = correlations([s.path for s in kept], candidates, source, turned)
     found = [
-        NearCopy(kept[i], kept[j], float(likeness[n]), int(distances[n]))
+        NearCopy(
+            kept[i],
+            kept[j],
+            float(likeness[n]),
+            int(distances[n]),
+            bool(likeness[n] >= correlation),
+            bool(turned[n]),
+        )
         for n, (i, j) in enumerate(candidates.tolist())
-        if likeness[n] >= PLAUSIBLE
+        if likeness[n] >= min(PLAUSIBLE, correlation)
     ]
     found.sort(key=lambda pair: (-pair.correlation, pair.first.path, pair.second.path))
     return NearCopies(tuple(found), not_searched)
 
 
+def distinct(samples: Sequence[Sample], records: Mapping[str, ScanRecord]) -> list[Sample]:
+    """One sample of each picture that is not blank."""
+    unique: dict[str, Sample] = {}
+    for sample in samples:
+        record = records[sample.path]
+        if record.dhash is not None and (record.std or 0) >= LEAST_SPREAD:
+            unique.setdefault(record.pixel_hash, sample)
+    return list(unique.values())
+
+
 # -- hashes that lie close together ------------------------------------------------------------
 
 
-def neighbours(hashes: np.ndarray) -> tuple[np.ndarray, str]:
-    """(Int64[P, 2] pairs i < j of hashes that differ in at most 4 bits, what was left out).
+def neighbours(hashes: np.ndarray, distance: int = DISTANCE_BITS) -> tuple[np.ndarray, str]:
+    """(Int64[P, 2] pairs i < j of hashes that differ in few bits, what was left out).
 
+    Hashes that differ in d bits agree in two of d + 2 bands: only those are compared, so that a
+    million distinct pictures take seconds (multi-index hashing, Norouzi et al., CVPR 2012).
     Nothing is missed below the bounds: the fullest buckets are left out where comparing them
     would take too long, and the search ends where too much looks alike.
 
     Args:
         hashes: UInt64[N].
+    Raises:
+        UsageError: a distance that would make everything a candidate.
     """
     found: list[np.ndarray] = []
-    work = candidates = 0
-    buckets = sorted(shared_bands(hashes), key=len)
-    for place, members in enumerate(buckets):
+    full: list[np.ndarray] = []
+    for mask in masks(distance):
+        shared = buckets(hashes & mask)
+        found.append(close_in_small(hashes, *shared, distance))
+        full += fuller(*shared)
+    full.sort(key=len)
+    work, new = 0, sum(map(len, found))
+    for place, members in enumerate(full):
         work += len(members) ** 2 // 2
-        if work > MOST_HASH_PAIRS or candidates > MOST_CANDIDATES:
-            return joined(found, len(hashes)), left_out(np.concatenate(buckets[place:]))
-        for pairs in close_pairs(hashes, members):
-            found.append(pairs)
-            candidates += len(pairs)
-            if candidates > 2 * MOST_CANDIDATES:
-                break
+        if work > MOST_HASH_PAIRS:
+            return joined(found, len(hashes)), left_out(np.concatenate(full[place:]))
+        for more in close_pairs(hashes, members, distance):
+            found.append(more)
+            new += len(more)
+            if new > MOST_CANDIDATES // 4:
+                # the same pair is met in several bands
+                found, new = [joined(found, len(hashes))], 0
+                if len(found[0]) > MOST_CANDIDATES:
+                    return found[0], left_out(np.concatenate(full[place:]))
     return joined(found, len(hashes)), ""
+
+
+def mirror_neighbours(hashes: np.ndarray, distance: int) -> tuple[np.ndarray, str]:
+    """The same of hashes and the mirror images of others."""
+    count = len(hashes)
+    pairs, words = neighbours(np.concatenate([hashes, mirrored_hashes(hashes)]), distance)
+    across = pairs[(pairs[:, 0] < count) & (pairs[:, 1] >= count)] - [0, count]
+    # a picture and its own mirror image are no pair, and each pair is met twice
+    return across[across[:, 0] < across[:, 1]], words
+
+
+def mirrored_hashes(hashes: np.ndarray) -> np.ndarray:
+    """Those of the mirror images: the bits of each row back to front, and inverted."""
+    bits = np.unpackbits(hashes.astype(">u8").view(np.uint8).reshape(-1, 8, 1), axis=2)
+    turned = np.packbits(1 - bits[..., ::-1], axis=2)
+    return np.ascontiguousarray(turned.reshape(-1, 8)).view(">u8").ravel().astype(np.uint64)
+
+
+def masks(distance: int) -> Iterator[np.uint64]:
+    """The bits of each two of distance + 2 bands."""
+    if not 0 <= distance <= MOST_DISTANCE_BITS:
+        raise UsageError(f"near-duplicates.distance is 0 to {MOST_DISTANCE_BITS}, not {distance}")
+    edges = np.linspace(0, HASH_BITS, distance + 3).astype(int).tolist()
+    bands = [(1 << high) - (1 << low) for low, high in zip(edges, edges[1:], strict=False)]
+    for one, other in combinations(bands, 2):
+        yield np.uint64(one | other)
+
+
+def buckets(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(places sorted by value, where in that order each bucket of one value starts, its size)."""
+    order = np.argsort(values, kind="stable")
+    arranged = values[order]
+    changes = np.concatenate([arranged[:1] == arranged[:1], arranged[1:] != arranged[:-1]])
+    starts = np.flatnonzero(changes)
+    return order, starts, np.diff(np.append(starts, len(values)))
+
+
+def close_in_small(
+    hashes: np.ndarray, order: np.ndarray, starts: np.ndarray, sizes: np.ndarray, distance: int
+) -> np.ndarray:
+    """Int64[P, 2] pairs within all small buckets at once: each with the next, the one after, …"""
+    few = (sizes > 1) & (sizes <= FEW)
+    starts, sizes = starts[few], sizes[few]
+    rank = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    place = np.repeat(starts, sizes) + rank
+    following = np.repeat(sizes, sizes) - rank - 1
+    found = [np.empty((0, 2), np.int64)]
+    for step in range(1, FEW):
+        going = following >= step
+        place, following = place[going], following[going]
+        if not len(place):
+            break
+        i, j = order[place], order[place + step]
+        near = distance_bits(hashes[i], hashes[j]) <= distance
+        found.append(np.sort(np.stack([i[near], j[near]], axis=1), axis=1))
+    return np.concatenate(found)
+
+
+def fuller(order: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+    """The members of each bucket of more than a few."""
+    return [order[starts[k] : starts[k] + sizes[k]] for k in np.flatnonzero(sizes > FEW)]
 
 
 def within_bounds(pairs: np.ndarray) -> np.ndarray:
@@ -124,21 +240,12 @@ def left_out(members: np.ndarray) -> str:
     return f"{pictures:,} pictures are so much alike that not all pairs of them were compared"
 
 
-def shared_bands(hashes: np.ndarray) -> Iterator[np.ndarray]:
-    """Places of hashes that agree in a band, two at least, band by band."""
-    for start, width in BANDS:
-        values = (hashes >> np.uint64(start)) & np.uint64((1 << width) - 1)
-        order = np.argsort(values, kind="stable")
-        edges = np.flatnonzero(np.diff(values[order])) + 1
-        yield from (members for members in np.split(order, edges) if len(members) > 1)
-
-
-def close_pairs(hashes: np.ndarray, members: np.ndarray) -> Iterator[np.ndarray]:
+def close_pairs(hashes: np.ndarray, members: np.ndarray, distance: int) -> Iterator[np.ndarray]:
     """Int64[P, 2] pairs within one bucket, tile by tile; P is never 0."""
     for top in range(0, len(members), TILE):
         for left in range(top, len(members), TILE):
             rows, columns = members[top : top + TILE], members[left : left + TILE]
-            near = distance_bits(hashes[rows][:, None], hashes[columns][None, :]) <= DISTANCE_BITS
+            near = distance_bits(hashes[rows][:, None], hashes[columns][None, :]) <= distance
             if top == left:
                 near = np.triu(near, k=1)
             i, j = np.nonzero(near)
@@ -163,8 +270,14 @@ def joined(found: list[np.ndarray], hashes: int) -> np.ndarray:
 # -- pixels ------------------------------------------------------------------------------------
 
 
-def correlations(paths: Sequence[str], candidates: np.ndarray, source: Source) -> np.ndarray:
-    """Float32[P] of the pairs Int64[P, 2] of paths; -1 where one can't be read any more."""
+def correlations(
+    paths: Sequence[str], candidates: np.ndarray, source: Source, turned: np.ndarray
+) -> np.ndarray:
+    """Float32[P] of the pairs Int64[P, 2] of paths; not a number where one can't be read any more.
+
+    Args:
+        turned: Bool[P], whether the second is looked at in a mirror.
+    """
     wanted, places = np.unique(candidates, return_inverse=True)
     places = places.reshape(candidates.shape)
     if not len(wanted):
@@ -179,19 +292,21 @@ def correlations(paths: Sequence[str], candidates: np.ndarray, source: Source) -
     found = np.empty(len(candidates), np.float32)
     for start in range(0, len(candidates), TILE):
         one, other = (pixels[places[start : start + TILE, side]] for side in (0, 1))
-        products = np.einsum("ij,ij->i", one.astype(np.float32), other.astype(np.float32))
-        found[start : start + TILE] = products / pixels.shape[1]
+        mirror = turned[start : start + TILE]
+        other[mirror] = other[mirror][:, :, ::-1]
+        products = np.einsum("ijk,ijk->i", one.astype(np.float32), other.astype(np.float32))
+        found[start : start + TILE] = products / COMPARED_PX**2
     return found
 
 
 def standardised(source: Source, path: str) -> np.ndarray:
-    """Float16[4096] of mean 0 and standard deviation 1; not a number where it can't be read."""
+    """Float16[64, 64] of mean 0 and standard deviation 1; not a number where it can't be read."""
     try:
         grey = decode_to_input(source.read(path), COMPARED_PX, COMPARED_PX, 1)[..., 0]
     except (OSError, UnreadableImage):
-        return np.full(COMPARED_PX**2, np.nan, np.float16)
+        return np.full((COMPARED_PX, COMPARED_PX), np.nan, np.float16)
     # a recompressed picture differs in its finest detail
-    smooth = cv2.GaussianBlur(grey.astype(np.float32), (3, 3), 0).ravel()
+    smooth = cv2.GaussianBlur(grey.astype(np.float32), (3, 3), 0)
     return ((smooth - smooth.mean()) / max(float(smooth.std()), 1e-6)).astype(np.float16)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from medimg.core import near_copies
+from medimg.core.errors import UsageError
 from medimg.core.near_copies import find_near_copies, keys_of, neighbours, picture_keys
 from medimg.core.scan import scan_samples
 from medimg.core.types import Sample
@@ -200,3 +201,81 @@ def test_twenty_thousand_pictures_that_look_alike_end():
     hashes = np.random.default_rng(1).integers(0, 2**12, 20_000, dtype=np.uint64)
     pairs, left_out = neighbours(hashes)
     assert len(pairs) >= near_copies.MOST_CANDIDATES // 2 and left_out
+
+
+# -- parameters --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("distance", [0, 2, 6, 9])
+def test_any_distance_misses_no_pair(distance):
+    random = np.random.default_rng(distance)
+    hashes = random.integers(0, 2**64, 60, dtype=np.uint64)
+    flipped = hashes.copy()
+    for place in range(len(flipped)):
+        for bit in random.choice(64, place % 12, replace=False):
+            flipped[place] ^= np.uint64(1) << np.uint64(bit)
+    both = np.concatenate([hashes, flipped])
+    numbers = both.tolist()
+    expected = [
+        (i, j)
+        for i, j in combinations(range(len(numbers)), 2)
+        if (numbers[i] ^ numbers[j]).bit_count() <= distance
+    ]
+    assert [tuple(pair) for pair in neighbours(both, distance)[0].tolist()] == expected
+
+
+@pytest.mark.parametrize("distance", [-1, 13])
+def test_a_distance_that_is_none_is_refused(distance):
+    with pytest.raises(UsageError, match="0 to 12"):
+        neighbours(np.zeros(3, np.uint64), distance)
+
+
+def test_mirror_images_are_found_on_request():
+    files = {f"{n}.png": saved(drawn(n)) for n in range(6)}
+    files["turned.jpg"] = saved(drawn(3)[:, ::-1], ".jpg", cv2.IMWRITE_JPEG_QUALITY, 80)
+    samples = [Sample(path, "a") for path in files]
+    records = scan_samples(samples, Pictures(files))
+    assert find_near_copies(samples, records, Pictures(files)).pairs == ()
+    (pair,) = find_near_copies(samples, records, Pictures(files), mirror=True).pairs
+    assert (pair.first.path, pair.second.path) == ("3.png", "turned.jpg")
+    assert pair.mirrored and pair.confirmed
+
+
+def test_a_hash_turned_is_the_hash_of_the_picture_turned():
+    pictures = [drawn(n) for n in range(20)]
+    turned = [p[:, ::-1].copy() for p in pictures]
+    files = {f"{n}": saved(p) for n, p in enumerate([*pictures, *turned])}
+    records = scan_samples([Sample(path, "a") for path in files], Pictures(files))
+    hashes = np.array([records[str(n)].dhash for n in range(40)], np.uint64)
+    apart = np.bitwise_count(near_copies.mirrored_hashes(hashes[:20]) ^ hashes[20:])
+    # cells that are equally grey have no gradient, whichever way one looks
+    assert apart.max() <= 2
+
+
+def test_a_pair_is_confirmed_by_the_correlation_asked_for():
+    files = {
+        "a.png": saved(drawn(1)),
+        "b.jpg": saved(drawn(1), ".jpg", cv2.IMWRITE_JPEG_QUALITY, 20),
+    }
+    samples = [Sample(path, "a") for path in files]
+    records = scan_samples(samples, Pictures(files))
+    for asked, confirmed in ((0.5, True), (1.1, False)):
+        (pair,) = find_near_copies(samples, records, Pictures(files), correlation=asked).pairs
+        assert pair.confirmed is confirmed
+
+
+def test_a_hundred_thousand_distinct_hashes_take_hardly_more_than_ten_times_ten_thousand():
+    """Near-linear: comparing all pairs would take a hundred times as long."""
+    from time import process_time
+
+    random = np.random.default_rng(0)
+    seconds = []
+    for count in (10_000, 100_000):
+        hashes = random.integers(0, 2**64, count, dtype=np.uint64)
+        runs = []
+        for _ in range(3):
+            started = process_time()
+            neighbours(hashes)
+            runs.append(process_time() - started)
+        seconds.append(min(runs))
+    assert seconds[1] < 30 * seconds[0]
