@@ -27,7 +27,7 @@ COLUMN_CELLS = np.repeat(np.eye(9, dtype=np.float32), SMALL_WIDTH // 9, axis=0)
 # grey levels are counted in this many rows at most, evenly spread
 COUNTED_ROWS = 96
 # how sharp a picture is is read in its middle: an eighth of each side, this much at least
-SHARP_PX = 64
+SHARP_PX, DETAIL_PX = 96, 17
 # an eighth of each side, all round
 FRAME = np.flatnonzero(np.pad(np.zeros((24, 28), bool), 4, constant_values=True))
 FEATURE_NAMES = (
@@ -69,8 +69,8 @@ class ScanRecord:
         orientation: EXIF orientation, 1 to 8; 1 is upright.
         quality: of a JPEG's quantisation tables, 1 to 100; None for other formats.
         grey: whether all channels are equal, however it is stored.
-        sharpness: mean size of the Laplacian in the picture's middle over the standard deviation
-            of its grey levels there, at full size; None where the middle is blank.
+        sharpness: mean size of the Laplacian in the picture's middle over that of its detail of
+            up to 17 pixels, at full size; None where the middle is blank.
         private: names of filled metadata fields that may identify a person, never their values.
         error: why it can't be decoded; kind: the check that names it.
     """
@@ -226,11 +226,12 @@ def sharpness(grey: np.ndarray) -> float | None:
     tall, wide = (min(n, max(n // 8, SHARP_PX)) for n in grey.shape)
     top, left = (grey.shape[0] - tall) // 2, (grey.shape[1] - wide) // 2
     middle = np.ascontiguousarray(grey[top : top + tall, left : left + wide])
-    spread = cv2.meanStdDev(middle)[1].item()
-    if spread < 1:
+    if cv2.meanStdDev(middle)[1].item() < 1:
         return None
     edges = cv2.norm(cv2.Laplacian(middle, cv2.CV_16S), cv2.NORM_L1) / middle.size
-    return edges / spread
+    detail = cv2.norm(middle, cv2.blur(middle, (DETAIL_PX, DETAIL_PX)), cv2.NORM_L1) / middle.size
+    # what rounding leaves of both, so that smooth middles stay finite
+    return (edges + 0.02) / (detail + 0.02)
 
 
 def corner_statistics(grey: np.ndarray) -> list[float]:
