@@ -27,7 +27,7 @@ COLUMN_CELLS = np.repeat(np.eye(9, dtype=np.float32), SMALL_WIDTH // 9, axis=0)
 # grey levels are counted in this many rows at most, evenly spread
 COUNTED_ROWS = 96
 # how sharp a picture is is read in its middle: an eighth of each side, this much at least
-SHARP_PX, DETAIL_PX = 96, 17
+SHARP_PX, DETAIL_PX = 72, 17
 # an eighth of each side, all round
 FRAME = np.flatnonzero(np.pad(np.zeros((24, 28), bool), 4, constant_values=True))
 FEATURE_NAMES = (

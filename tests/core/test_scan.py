@@ -199,7 +199,7 @@ def test_sharpness_falls_with_blur_and_does_not_depend_on_brightness():
     blurred = sharp.filter(ImageFilter.GaussianBlur(4))
     arrays = {"sharp": np.asarray(sharp), "darker": np.asarray(darker), "x": np.asarray(blurred)}
     records = scan(index_of(Arrays(arrays), list(arrays)))
-    assert records["x"].sharpness < records["sharp"].sharpness / 3
+    assert records["x"].sharpness < records["sharp"].sharpness / 2
     assert records["darker"].sharpness == pytest.approx(records["sharp"].sharpness, rel=0.1)
 
 
