@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -25,6 +25,9 @@ from medimg.hookspecs import (
     RegistryInfo,
     SamplerInfo,
 )
+
+if TYPE_CHECKING:
+    from medimg.core.runs import Run
 
 GROUP = "medimg"
 KINDS = {
@@ -63,6 +66,70 @@ class PluginStatus:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Two plugins that offer one name.
+
+    Args:
+        left_out: not offered under this name.
+        other: what has the name instead: medimg's own, which wins, or another plugin's, and then
+            neither is offered.
+    """
+
+    left_out: Offer
+    other: Offer
+
+    @property
+    def settled(self) -> bool:
+        """Whether the name can be used: it is medimg's own."""
+        return self.other.distribution == PROJECT
+
+    @property
+    def reason(self) -> str:
+        """The conflict in words."""
+        kind, name = self.left_out.kind, self.left_out.info.name
+        other, left_out = titled(self.other), titled(self.left_out)
+        if self.settled:
+            return f"medimg's own {kind} {name!r} has that name: that of {left_out} is left out"
+        return f"two plugins offer the {kind} {name!r}: {other} and {left_out}"
+
+
+def titled(offer: Offer) -> str:
+    return f"{offer.distribution} {offer.version}".strip()
+
+
+class Named(dict[str, Any]):
+    """Records by name. A name that two plugins offer is not listed; using it is an error.
+
+    Raises:
+        UsageError: on asking for an ambiguous name, in any way.
+    """
+
+    def __init__(self, records: Mapping[str, Any], ambiguous: Mapping[str, Conflict]) -> None:
+        super().__init__(records)
+        self.ambiguous = ambiguous
+
+    def _refuse(self, name: object) -> None:
+        conflict = self.ambiguous.get(str(name))
+        if conflict is not None:
+            raise UsageError(
+                conflict.reason,
+                f"Uninstall one of them: pip uninstall {conflict.left_out.distribution}",
+            )
+
+    def __contains__(self, name: object) -> bool:
+        self._refuse(name)
+        return super().__contains__(name)
+
+    def __getitem__(self, name: str) -> Any:
+        self._refuse(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self._refuse(name)
+        return super().get(name, default)
+
+
 def reason_of(error: BaseException) -> str:
     """One line of an exception."""
     text = str(error).strip().splitlines()
@@ -96,7 +163,9 @@ class PluginManager:
         try:
             self._register(point.load(), point.name)
             offers = list(self._collect(point.name, distribution, version))
-        except Exception as error:  # a stranger's plugin may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a stranger's plugin may raise anything, SystemExit too
             self._forget(point.name)
             self.statuses.append(
                 PluginStatus(point.name, distribution, version, "broken", reason_of(error))
@@ -124,7 +193,8 @@ class PluginManager:
                 if not isinstance(info, record):
                     raise PluginError(
                         f"{hook} of {distribution} returned {type(info).__name__}, "
-                        f"not {record.__name__}"
+                        f"not {record.__name__}",
+                        f"Tell the authors of {distribution}.",
                     )
                 yield Offer(
                     kind, self._qualified(info, kind, distribution), name, distribution, version
@@ -139,20 +209,25 @@ class PluginManager:
 
     # -- what is offered ---------------------------------------------------------------------
 
-    def _named(self, kind: str) -> dict[str, Any]:
+    def _first(self, kind: str) -> tuple[dict[str, Offer], list[Conflict]]:
+        """The first offer of each name, medimg's own before all, and those that came too late."""
         found: dict[str, Offer] = {}
-        for offer in self.offers:
-            if offer.kind != kind:
-                continue
-            other = found.get(offer.info.name)
-            if other is not None:
-                raise UsageError(
-                    f"two plugins offer the {kind} {offer.info.name!r}: {other.distribution} "
-                    f"{other.version} and {offer.distribution} {offer.version}",
-                    f"Uninstall one of them: pip uninstall {offer.distribution}",
-                )
-            found[offer.info.name] = offer
-        return {name: offer.info for name, offer in found.items()}
+        conflicts = []
+        own_first = sorted(self.offers, key=lambda o: o.distribution != PROJECT)
+        for offer in (o for o in own_first if o.kind == kind):
+            other = found.setdefault(offer.info.name, offer)
+            if other is not offer:
+                conflicts.append(Conflict(offer, other))
+        return found, conflicts
+
+    def _named(self, kind: str) -> Named:
+        found, conflicts = self._first(kind)
+        ambiguous = {c.left_out.info.name: c for c in conflicts if not c.settled}
+        return Named({n: o.info for n, o in found.items() if n not in ambiguous}, ambiguous)
+
+    def conflicts(self) -> list[Conflict]:
+        """Names that several plugins offer."""
+        return [conflict for kind in KINDS for conflict in self._first(kind)[1]]
 
     def datasets(self) -> dict[str, DatasetInfo]:
         return self._named("dataset")
@@ -166,7 +241,7 @@ class PluginManager:
                 return BACKEND_ORDER.index(name), name
             return (99 if name == BACKEND_LAST else 50), name
 
-        return {name: named[name] for name in sorted(named, key=rank)}
+        return Named({name: named[name] for name in sorted(named, key=rank)}, named.ambiguous)
 
     def checks(self) -> dict[str, CheckInfo]:
         return self._named("check")
@@ -208,16 +283,36 @@ class PluginManager:
         module, _, attribute = info.target.partition(":")
         try:
             target = getattr(import_module(module), attribute)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit too
             raise PluginError(
                 f"{info.name} can't be loaded from {info.target}: {reason_of(error)}",
                 "medimg plugins lists what is installed and what is broken.",
             ) from error
         return target
 
-    def functions(self, infos: dict[str, Any]) -> dict[str, Callable[..., Any]]:
-        """Name to imported function, for checks and metrics."""
-        return {name: self.resolve(info) for name, info in infos.items()}
+    def functions(self, infos: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
+        """Name to imported function, for checks and metrics.
+
+        One that can't be imported does not keep the others from running: in its place stands a
+        function that raises why (PluginError; UndefinedMetric for a metric).
+        """
+        return {name: self._function(info) for name, info in infos.items()}
+
+    def _function(self, info: Any) -> Callable[..., Any]:
+        try:
+            return self.resolve(info)
+        except PluginError as error:
+            return stand_in(info, error)
+
+    def missing_module(self, info: Any) -> str:
+        """The module of a record's target where it can't be found, without running it."""
+        module = info.target.partition(":")[0]
+        try:
+            return "" if find_spec(module) else module
+        except Exception:  # a package around it may raise anything while it is imported
+            return module
 
     def why_not(self, info: BackendInfo) -> str:
         """Why a backend can't work here, without importing it; empty where it should."""
@@ -229,17 +324,18 @@ class PluginManager:
 
         Raises:
             UsageError: no such backend.
-            BackendError: it does not work here, or none does.
+            BackendError: it is not installed, it does not work here, or none does.
         """
         offered = self.backends()
         if name != "auto":
+            if name in (*BACKEND_ORDER, BACKEND_LAST) and name not in offered:
+                raise BackendError(
+                    f"the backend {name!r} is not installed",
+                    f'Install it: pip install "medimg[{name}]"; then: medimg doctor',
+                )
             if name not in offered:
                 raise UsageError(
-                    f"no backend is called {name!r}",
-                    near_misses(name, [*offered, "auto"])
-                    + f'  To install it: pip install "medimg[{name}]"'
-                    if name in ("torch", "keras", "linear")
-                    else near_misses(name, [*offered, "auto"]),
+                    f"no backend is called {name!r}", near_misses(name, [*offered, "auto"])
                 )
             return name, self._started(offered[name])
         reasons = []
@@ -268,6 +364,21 @@ class PluginManager:
             f"Install it: {info.install_hint}" if info.install_hint else "",
         )
 
+    def backend_of(self, run: Run) -> Any:
+        """The backend that a run was trained with.
+
+        Raises:
+            BackendError: it is not here, or does not work here.
+        """
+        name = run.card["backend"]
+        try:
+            return self.backend(name)[1]
+        except UsageError as error:
+            raise BackendError(
+                f"{run.name} was trained with the backend {name!r}, which is not installed",
+                "Install the plugin that offers it; see: medimg plugins --kind backend",
+            ) from error
+
     def registry(self) -> Any:
         """The merged registry of cards."""
         from medimg.core.registry import core_registry_path, load_registry
@@ -281,6 +392,19 @@ class PluginManager:
                 found = import_module(package).__file__
                 files.append((info.name, Path(found or "").parent / file))
         return load_registry(files)
+
+
+def stand_in(info: Any, why: PluginError) -> Callable[..., Any]:
+    """A function for a record whose own can't be imported: it raises why when it is called."""
+
+    def raising(*_args: Any, **_settings: Any) -> Any:
+        if isinstance(info, MetricInfo):
+            from medimg.core.scored import UndefinedMetric
+
+            raise UndefinedMetric(why.message)
+        raise why
+
+    return raising
 
 
 @cache

@@ -279,7 +279,7 @@ def recognised(index: DatasetIndex, registry: Registry, options: Mapping[str, st
         and not {"group", "group_regex"} & {*options}
     ):
         index = card_patients(index, card)
-    return index if len(index.classes) != 1 else with_class_hint(index, card)
+    return index
 
 
 def card_patients(index: DatasetIndex, card: DatasetCard) -> DatasetIndex:
@@ -297,20 +297,6 @@ def card_patients(index: DatasetIndex, card: DatasetCard) -> DatasetIndex:
         patients=f"file names, by the pattern of {card.name}: {card.patient_pattern}",
         findings=index.findings + unmatched_finding(unmatched),
     )
-
-
-def with_class_hint(index: DatasetIndex, card: DatasetCard) -> DatasetIndex:
-    """The index with the remark that its card knows more classes than were read."""
-    wanted = card.options.get("classes", ",".join(card.classes))
-    finding = Finding(
-        "wrong-level",
-        "warning",
-        f"one class was read, {index.classes[0]}, and {card.title} has {', '.join(card.classes)}",
-        1,
-        ({"class": index.classes[0]},),
-        f"The class folders may lie elsewhere: -o classes={wanted}",
-    )
-    return replace(index, findings=(*index.findings, finding))
 
 
 def with_positive(index: DatasetIndex, positive: str | None, registry: Registry) -> DatasetIndex:

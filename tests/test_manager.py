@@ -9,7 +9,14 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from medimg.core.errors import BackendError, PluginError, UsageError
-from medimg.hookspecs import BackendInfo, CheckInfo, DatasetInfo, hookimpl
+from medimg.hookspecs import (
+    BackendInfo,
+    CheckInfo,
+    CommandInfo,
+    DatasetInfo,
+    MetricInfo,
+    hookimpl,
+)
 from medimg.manager import PluginManager
 
 BUILTIN = EntryPoint("builtin", "medimg.builtin", "medimg")
@@ -85,16 +92,96 @@ def test_a_wrong_record_is_reported(monkeypatch):
     assert "returned tuple, not DatasetInfo" in manager.broken()[0].reason
 
 
-def test_two_plugins_with_one_name_are_an_error_that_names_both(monkeypatch):
+def test_two_plugins_with_one_name_are_an_error_that_names_both_when_it_is_used(monkeypatch):
     points = [
-        plugin(monkeypatch, name, medimg_datasets=lambda: [DatasetInfo("isic", "x", "a:b")])
+        plugin(
+            monkeypatch,
+            name,
+            medimg_datasets=lambda name=name: [
+                DatasetInfo("isic", "x", "a:b"),
+                DatasetInfo(name, "x", "a:b"),
+            ],
+        )
         for name in ("skin_one", "skin_two")
     ]
+    manager = PluginManager([*points, BUILTIN])
 
-    with pytest.raises(UsageError) as caught:
-        PluginManager([*points, BUILTIN]).datasets()
-    assert "isic" in caught.value.message
-    assert "skin_one" in caught.value.message and "skin_two" in caught.value.message
+    offered = manager.datasets()
+    assert {"folder", "skin_one", "skin_two"} <= set(offered) and "isic" not in set(offered)
+    for use in (
+        lambda: offered["isic"],
+        lambda: "isic" in offered,
+        lambda: offered.get("isic"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            use()
+        assert "isic" in caught.value.message
+        assert "skin_one" in caught.value.message and "skin_two" in caught.value.message
+    (conflict,) = manager.conflicts()
+    assert not conflict.settled
+
+
+@pytest.mark.parametrize("name", ["a_first", "z_last"])
+def test_what_ships_with_medimg_keeps_its_name(monkeypatch, name):
+    point = plugin(
+        monkeypatch,
+        name,
+        medimg_commands=lambda: [CommandInfo("train", "steals", "a:b"), CommandInfo(name, "", "a")],
+    )
+    manager = PluginManager([point, BUILTIN])
+
+    commands = manager.commands()
+    assert commands["train"].target == "medimg.commands.train:command"
+    assert name in commands
+    (conflict,) = manager.conflicts()
+    assert conflict.settled and conflict.left_out.plugin == name
+    assert "train" in conflict.reason and name in conflict.reason
+
+
+def test_the_lists_show_conflicts_and_targets_that_are_not_there(monkeypatch):
+    from medimg.commands.doctor import diagnose
+    from medimg.commands.plugins import list_plugins
+
+    point = plugin(
+        monkeypatch,
+        "rival",
+        medimg_commands=lambda: [CommandInfo("train", "steals", "os:b")],
+        medimg_checks=lambda: [CheckInfo("ruler", "a ruler", "no_such_package.deep:check")],
+    )
+    manager = PluginManager([point, BUILTIN])
+
+    rows = {(r["name"], r["distribution"]): r for r in list_plugins(manager)}
+    assert rows["train", "medimg"]["status"] == "ok"
+    assert rows["train", "rival"]["status"] == "conflict"
+    assert "left out" in rows["train", "rival"]["reason"]
+    ruler = rows["rival:ruler", "rival"]
+    assert (ruler["status"], "no_such_package.deep" in ruler["reason"]) == ("broken", True)
+    monkeypatch.setattr("medimg.commands.doctor.probe", lambda name: {"status": "ok"})
+    assert [b["name"] for b in diagnose(manager)["broken"]] == ["rival"]
+
+
+def test_a_plugin_that_ends_the_program_is_left_out(monkeypatch):
+    def leave():
+        raise SystemExit(9)
+
+    manager = PluginManager([plugin(monkeypatch, "leaving", medimg_checks=leave), BUILTIN])
+
+    assert [(s.name, s.reason) for s in manager.broken()] == [("leaving", "SystemExit: 9")]
+    assert "folder" in manager.datasets()
+
+
+def test_a_metric_that_cannot_be_imported_is_undefined(monkeypatch):
+    from medimg.core.scored import UndefinedMetric
+
+    point = plugin(
+        monkeypatch, "far", medimg_metrics=lambda: [MetricInfo("far", "x", "nowhere:far")]
+    )
+    manager = PluginManager([point, BUILTIN])
+
+    functions = manager.functions(manager.metrics())
+    assert "auroc" in functions
+    with pytest.raises(UndefinedMetric, match="nowhere"):
+        functions["far"](None)
 
 
 def test_a_strangers_check_carries_its_distribution(monkeypatch):
@@ -152,3 +239,23 @@ def test_an_unknown_backend_names_the_near_miss(monkeypatch):
     with pytest.raises(UsageError) as caught:
         manager.backend("troch")
     assert "Did you mean 'torch'?" in caught.value.hint
+
+
+def test_a_backend_of_medimgs_that_is_not_installed_is_no_wrong_usage(monkeypatch):
+    point = plugin(monkeypatch, "one", medimg_backends=lambda: [backend("jax")])
+    manager = PluginManager([point])
+
+    with pytest.raises(BackendError) as caught:
+        manager.backend("torch")
+    assert caught.value.hint.startswith('Install it: pip install "medimg[torch]"')
+
+
+def test_the_backend_of_a_run_that_is_not_here(monkeypatch, tmp_path):
+    from medimg.core.runs import Run
+
+    manager = PluginManager([plugin(monkeypatch, "one", medimg_backends=lambda: [backend("jax")])])
+    run = Run(tmp_path / "r", {}, {}, {"backend": "mxnet"})
+
+    with pytest.raises(BackendError, match="r was trained with the backend 'mxnet'") as caught:
+        manager.backend_of(run)
+    assert caught.value.exit_code == 3 and caught.value.hint

@@ -33,7 +33,7 @@ def check(context: CheckContext, *, spreads: float = 4.0, factor: float = 1.5) -
             len(blurred),
             odd_items(context, blurred, sharpness=sharpness),
             "Moved, out of focus, or enlarged from a small picture? Look at them: "
-            "medimg verify DATASET --only blur --html blur.html",
+            "medimg verify DATASET --only blur --html",
         )
     ]
 

@@ -53,7 +53,7 @@ def told(
             len(odd),
             odd_items(context, odd, **{name: measure}),
             "Wrongly exposed, windowed or inverted? Look at them: "
-            "medimg verify DATASET --only brightness --html brightness.html",
+            "medimg verify DATASET --only brightness --html",
         )
     ]
 

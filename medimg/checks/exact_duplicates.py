@@ -22,7 +22,8 @@ def check(context: CheckContext) -> list[Finding]:
             f"{subject} more than once in one class and part ({too_many} too many)",
             len(groups),
             copy_items(groups, context.scan),
-            "Intervals count them as independent. A split made by medimg keeps copies together.",
+            "Intervals count them as independent. medimg split DATASET --keep-duplicates-together "
+            "keeps them on one side.",
         )
     ]
 

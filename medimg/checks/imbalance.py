@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from medimg.api import CheckContext, Finding
 
-RATIO = 3.0
 
+def check(context: CheckContext, *, ratio: float = 3.0) -> list[Finding]:
+    """A warning where one class has many times the images of another: accuracy says little then.
 
-def check(context: CheckContext) -> list[Finding]:
-    """A warning from 3 to 1 on: accuracy then says little."""
+    Args:
+        ratio: images of the largest class an image of the smallest, from which on it is told.
+    """
     counts = {name: n for name, n in context.index.class_counts().items() if n}
     if len(counts) < 2:
         return []
     most, least = max(counts, key=lambda c: counts[c]), min(counts, key=lambda c: counts[c])
-    ratio = counts[most] / counts[least]
-    if ratio < RATIO:
+    times = counts[most] / counts[least]
+    if times < ratio:
         return []
     return [
         Finding(
             "imbalance",
             "warning",
-            f"{most} has {ratio:.1f} times the images of {least} "
+            f"{most} has {times:.1f} times the images of {least} "
             f"({counts[most]:,} and {counts[least]:,}): always answering {most} is right for "
             f"{counts[most] / sum(counts.values()):.0%}",
             len(counts),

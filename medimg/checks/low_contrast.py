@@ -31,7 +31,7 @@ def check(context: CheckContext, *, spreads: float = 4.5, factor: float = 1.5) -
             len(flat),
             odd_items(context, flat, contrast=levels),
             "Wrongly windowed, or a photograph of a film? Look at them: "
-            "medimg verify DATASET --only low-contrast --html contrast.html",
+            "medimg verify DATASET --only low-contrast --html",
         )
     ]
 

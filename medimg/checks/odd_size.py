@@ -34,7 +34,7 @@ def check(context: CheckContext, *, spreads: float = 5.0, factor: float = 2.0) -
             len(odd),
             odd_items(context, odd, width=lambda r: r.width, height=lambda r: r.height),
             "Crops, thumbnails, another device? Look at them: "
-            "medimg verify DATASET --only odd-size --html sizes.html",
+            "medimg verify DATASET --only odd-size --html",
         )
     ]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from medimg.api import CheckContext, DatasetIndex, Finding
+import shlex
+
+from medimg.api import CheckContext, Finding
+from medimg.checks.wrong_level import deeper_classes
 
 
 def check(context: CheckContext) -> list[Finding]:
@@ -21,25 +24,18 @@ def check(context: CheckContext) -> list[Finding]:
             else "there is no labelled image",
             len(index),
             tuple({"class": name, "images": n} for name, n in present.items()),
-            deeper(index),
+            deeper(context, next(iter(present), None)),
         )
     ]
 
 
-def deeper(index: DatasetIndex) -> str:
-    """Folders below the one class that would be classes themselves."""
-    by_depth: dict[int, set[str]] = {}
-    for sample in index.samples:
-        folders = sample.path.split("/")[:-1]
-        after = folders.index(sample.label) + 1 if sample.label in folders else 0
-        for depth, name in enumerate(folders[after:]):
-            by_depth.setdefault(depth, set()).add(name)
-    for depth, names in sorted(by_depth.items()):
-        if 2 <= len(names) <= 20:
-            found = ",".join(sorted(names))
-            levels = "one level" if depth == 0 else f"{depth + 1} levels"
-            return (
-                f"The class folders may be {levels} down ({found.replace(',', ', ')}): "
-                f"medimg verify DATASET -o classes={found}"
-            )
-    return "Point medimg at the folder that holds the class folders, or name the label column."
+def deeper(context: CheckContext, label: str | None) -> str:
+    """Where the classes are: in folders below the one class, or elsewhere."""
+    depth, names = deeper_classes(context.index, label or "", context.card)
+    if not names:
+        return "Point medimg at the folder that holds the class folders, or name the label column."
+    levels = "one level" if depth == 0 else f"{depth + 1} levels"
+    return (
+        f"The class folders may be {levels} down ({', '.join(names)}): "
+        f"medimg verify DATASET -o {shlex.quote('classes=' + ','.join(names))}"
+    )

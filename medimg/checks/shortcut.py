@@ -2,60 +2,156 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
 import numpy as np
 
 from medimg.api import CheckContext, Finding, Sample
 from medimg.core.checking import grouped
-from medimg.core.scan import FEATURE_NAMES
+from medimg.core.scan import FEATURE_NAMES, ScanRecord
 
-FOLDS = 5
-# below this a small classifier on borders and file properties is no news
-WORRYING_AUROC = 0.75
-FEWEST_A_CLASS = 20
-FILE_FEATURES = ("width", "height", "aspect ratio", "file size", "colour mode", "format")
-# grey level and spread of the whole picture see the anatomy
+NAME = "shortcut"
+FILE, BORDER, GREY, COLUMNS, BOTH = "file", "border", "grey level", "columns", "file and columns"
+IN_WORDS = {
+    FILE: "the file alone",
+    BORDER: "corners and border",
+    COLUMNS: "other columns of the table",
+    BOTH: "the file and other columns together",
+}
 BORDER_FEATURES = tuple(n for n in FEATURE_NAMES if n not in ("mean", "spread"))
+TREES, DRAWS = 60, 200
+# a column with more values than these is text, or an id
+MOST_VALUES = 20
+# a size, a format or a quality that so few images do not share is an exception among alike files
+ALIKE = 0.95
+# columns that are the label, a finer one, or a verdict on it
+LABEL_WORDS = (
+    "category", "class", "diagnos", "disease", "dx", "finding", "grade", "groundtruth", "label",
+    "lesion", "pathology", "severity", "stage", "subtype", "target", "tumo",
+)  # fmt: skip
+BLANK = {"", "nan", "null", "n/a", "na", "none"}
 
 
-def check(context: CheckContext) -> list[Finding]:
-    """A warning where corners, borders, size or format alone tell the classes apart.
+@dataclass(frozen=True)
+class Feature:
+    """Something that is known of every image beside its anatomy.
 
-    A small forest is cross-validated in folds that keep a patient (and copies of a picture) on
-    one side; its AUROC is the mean of one class against the rest.
+    Args:
+        of: the set it belongs to.
+        values: Float32[N, k]; a category is k columns of 0 and 1.
     """
-    samples = usable(context)
+
+    name: str
+    of: str
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Area:
+    """An AUROC out of fold and its 95 % interval, patients resampled."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} (95 % interval {self.low:.2f} to {self.high:.2f})"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Labels, and the folds in which a patient (and copies of a picture) stays on one side.
+
+    Args:
+        labels: Int[N], 0..K-1.
+        groups: Int[N].
+        cv: (train, test) indices a fold.
+        draws: Int[D, N], how often each image is drawn when its group is resampled.
+    """
+
+    labels: np.ndarray
+    groups: np.ndarray
+    cv: list[tuple[np.ndarray, np.ndarray]]
+    draws: np.ndarray = field(repr=False)
+
+    @classmethod
+    def of(cls, labels: np.ndarray, groups: np.ndarray, folds: int) -> Trial:
+        from sklearn.model_selection import StratifiedGroupKFold
+
+        cutter = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+        cv = list(cutter.split(np.zeros((len(labels), 1)), labels, groups))
+        count = int(groups.max()) + 1
+        drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS)
+        return cls(labels, groups, cv, drawn[:, groups])
+
+    def area(self, features: Sequence[Feature], model: object | None = None) -> Area:
+        """How well a small forest on these features tells the classes, one against the rest."""
+        probabilities = self.predicted(model or forest(), features)
+        areas = mean_auroc(self.labels, probabilities, self.draws)
+        value = mean_auroc(self.labels, probabilities, np.ones((1, len(self.labels))))[0]
+        low, high = np.nanquantile(areas, [0.025, 0.975])
+        return Area(float(value), float(low), float(high))
+
+    def alone(self, feature: Feature) -> float:
+        """The AUROC of one feature, by a tree of a few leaves."""
+        probabilities = self.predicted(tree(), [feature])
+        return float(mean_auroc(self.labels, probabilities, np.ones((1, len(self.labels))))[0])
+
+    def predicted(self, model: object, features: Sequence[Feature]) -> np.ndarray:
+        """Float[N, K] out of fold."""
+        from sklearn.model_selection import cross_val_predict
+
+        table = np.hstack([f.values for f in features])
+        return cross_val_predict(model, table, self.labels, cv=self.cv, method="predict_proba")
+
+
+def check(
+    context: CheckContext,
+    *,
+    folds: int = 5,
+    auroc: float = 0.75,
+    fewest: int = 20,
+    images: int = 3000,
+) -> list[Finding]:
+    """A warning where file, borders or other columns alone tell the classes apart.
+
+    A small forest is cross-validated for each set of features, in folds that keep a patient (and
+    copies of a picture) on one side. Corners and border count for what they say beyond the whole
+    picture's brightness and contrast, since tissue may reach the border. The file's size counts
+    where files differ in pixels, format or quality: among alike ones it is the picture's texture.
+    Mean grey level alone is information: it is what a network must beat.
+
+    Args:
+        folds: of the cross-validation.
+        auroc: where the lower end of the 95 % interval must lie for a finding (0.5 to 1).
+        fewest: images that a class must have to be looked at.
+        images: how many are looked at; of more, so many are drawn.
+    """
+    samples = usable(context, folds, fewest)
     if samples is None:
-        context.not_applicable(
-            f"it takes two classes of {FEWEST_A_CLASS} images and {FOLDS} patients"
-        )
-    features = feature_table(context, samples)
+        context.not_applicable(f"it takes two classes of {fewest} images and {folds} patients")
+    samples = drawn(samples, images)
     labels = np.unique([str(s.label) for s in samples], return_inverse=True)[1]
-    groups = np.array([unit(context, s) for s in samples])
-    area, low = cross_validated(features, labels, groups)
-    if low < WORRYING_AUROC:
-        return []
-    carriers = most_telling(features, labels)
-    return [
-        Finding(
-            "shortcut",
-            "warning",
-            f"the class can be told with AUROC {area:.2f} (95 % interval from {low:.2f}) from "
-            f"{', '.join(carriers[:3])}, without looking at anatomy",
-            len(carriers),
-            tuple({"feature": name} for name in carriers),
-            "Look at the borders and corners of both classes (medimg inspect DATASET): markers, "
-            "scanners, crops, formats. A network will use them too.",
-        )
-    ]
+    groups = np.unique([unit(context, s) for s in samples], return_inverse=True)[1]
+    trial = Trial.of(labels, groups, folds)
+    sets = grouped_features(features_of(context, samples))
+    grey = sets.pop(GREY, [])
+    findings = telling(trial, sets, auroc)
+    if grey and (area := trial.area(grey, tree())).low >= auroc:
+        findings.append(grey_finding(area))
+    return findings
 
 
-def usable(context: CheckContext) -> list[Sample] | None:
+def usable(context: CheckContext, folds: int, fewest: int) -> list[Sample] | None:
     """Readable samples of the classes that have enough; None where two don't."""
     classes = grouped(context.readable(), lambda s: s.label)
     enough = [
         own
         for own in classes.values()
-        if len(own) >= FEWEST_A_CLASS and len({unit(context, s) for s in own}) >= FOLDS
+        if len(own) >= fewest and len({unit(context, s) for s in own}) >= folds
     ]
     return [s for own in enough for s in own] if len(enough) > 1 else None
 
@@ -65,69 +161,260 @@ def unit(context: CheckContext, sample: Sample) -> str:
     return sample.group if sample.group is not None else context.pixels(sample)
 
 
-def feature_table(context: CheckContext, samples: list[Sample]) -> np.ndarray:
-    """Float32[N, 16]: `FILE_FEATURES` and `BORDER_FEATURES`."""
-    records = [context.record(s) for s in samples]
-    modes = {mode: n for n, mode in enumerate(sorted({r.mode for r in records}))}
-    formats = {kind: n for n, kind in enumerate(sorted({r.format for r in records}))}
-    keep = [FEATURE_NAMES.index(name) for name in BORDER_FEATURES]
+def drawn(samples: list[Sample], most: int) -> list[Sample]:
+    """So many of the samples, each class by its share and none by fewer than it takes."""
+    if len(samples) <= most:
+        return samples
+    random = np.random.default_rng(0)
+    kept = []
+    for own in grouped(samples, lambda s: s.label).values():
+        count = min(len(own), max(most // 10, round(most * len(own) / len(samples))))
+        kept += [own[i] for i in sorted(random.choice(len(own), count, replace=False))]
+    return kept
+
+
+# -- findings --------------------------------------------------------------------------------------
+
+
+def telling(trial: Trial, sets: dict[str, list[Feature]], auroc: float) -> list[Finding]:
+    """The finding of the sets that tell the classes by themselves, or file and columns together."""
+    areas = {name: trial.area(own) for name, own in sets.items()}
+    worrying = {name: area for name, area in areas.items() if area.low >= auroc}
+    if not worrying and FILE in sets and COLUMNS in sets:
+        # borders stay apart: added to the rest they see how large a cell is in its crop
+        sets[BOTH] = sets[FILE] + sets[COLUMNS]
+        area = trial.area(sets[BOTH])
+        worrying = {BOTH: area} if area.low >= auroc else {}
+    if not worrying:
+        return []
     rows = [
-        [
-            r.width,
-            r.height,
-            r.width / r.height,
-            r.size_bytes,
-            modes[r.mode],
-            formats[r.format],
-            *(r.features[keep] if r.features is not None else np.zeros(len(keep))),
-        ]
-        for r in records
+        row(feature.name, trial.alone(feature), name, area)
+        for name, area in worrying.items()
+        for feature in sets[name]
     ]
-    return np.array(rows, dtype=np.float32)
+    rows.sort(key=lambda row: (-row["auroc"], row["feature"]))
+    told = [
+        f"with AUROC {area} from {IN_WORDS[name]} ({carriers(rows, name)})"
+        for name, area in sorted(worrying.items(), key=lambda one: -one[1].value)
+    ]
+    return [
+        Finding(
+            NAME,
+            "warning",
+            f"the class can be told without looking at anatomy: {'; '.join(told)}",
+            len(rows),
+            tuple(rows),
+            hint(worrying),
+        )
+    ]
+
+
+def row(feature: str, alone: float, of: str, area: Area) -> dict[str, Any]:
+    """A feature as an item: its own AUROC, and its set's with the interval."""
+    return {
+        "feature": feature,
+        "auroc": round(alone, 3),
+        "of": of,
+        "of_auroc": round(area.value, 3),
+        "of_low": round(area.low, 3),
+        "of_high": round(area.high, 3),
+    }
+
+
+def carriers(rows: Sequence[dict[str, Any]], of: str) -> str:
+    """The three features of a set that tell most by themselves."""
+    own = [row for row in rows if row["of"] == of][:3]
+    return ", ".join(f"{row['feature']} {row['auroc']:.2f}" for row in own)
+
+
+def hint(worrying: dict[str, Area]) -> str:
+    """Where to look."""
+    steps = []
+    if BORDER in worrying:
+        steps.append(
+            "Look at the borders and corners of both classes (medimg inspect DATASET): markers, "
+            "scanners, crops."
+        )
+    if worrying.keys() & {FILE, BOTH}:
+        steps.append("Look whether the classes come from different sources or were saved unlike.")
+    if worrying.keys() & {COLUMNS, BOTH}:
+        steps.append("Look whether the columns are sources, or the label in other words.")
+    return f"{' '.join(steps)} A network will use what tells the class at no cost."
+
+
+def grey_finding(area: Area) -> Finding:
+    return Finding(
+        NAME,
+        "info",
+        f"mean grey level alone tells the class with AUROC {area}: a network has to beat it",
+        1,
+        (row("mean", area.value, GREY, area),),
+        "Exposure, staining or anatomy: look at both classes (medimg inspect DATASET).",
+    )
+
+
+# -- features --------------------------------------------------------------------------------------
+
+
+def grouped_features(features: Sequence[Feature]) -> dict[str, list[Feature]]:
+    """Features by set; those that are the same for every image are left out."""
+    sets: dict[str, list[Feature]] = {}
+    for feature in features:
+        if np.ptp(feature.values, axis=0).any():
+            sets.setdefault(feature.of, []).append(feature)
+    return sets
+
+
+def features_of(context: CheckContext, samples: Sequence[Sample]) -> list[Feature]:
+    """All features of N images."""
+    records = [context.record(s) for s in samples]
+    return [*file_features(records), *pixel_features(records), *column_features(samples)]
+
+
+def file_features(records: Sequence[ScanRecord]) -> list[Feature]:
+    """What is known of the files before a pixel is looked at."""
+    qualities = [-1 if r.quality is None else r.quality for r in records]
+    kinds = Counter(
+        (r.width, r.height, r.mode, r.format, q) for r, q in zip(records, qualities, strict=True)
+    )
+    features = [
+        Feature("width", FILE, numbers([r.width for r in records])),
+        Feature("height", FILE, numbers([r.height for r in records])),
+        Feature("aspect ratio", FILE, numbers([r.width / r.height for r in records])),
+        Feature("colour mode", FILE, categories([r.mode for r in records])),
+        Feature("format", FILE, categories([r.format for r in records])),
+        Feature("JPEG quality", FILE, numbers(qualities)),
+        Feature("EXIF orientation", FILE, categories([str(r.orientation) for r in records])),
+    ]
+    if max(kinds.values()) < ALIKE * len(records):
+        features.append(Feature("file size", FILE, numbers([r.size_bytes for r in records])))
+    return features
+
+
+def pixel_features(records: Sequence[ScanRecord]) -> list[Feature]:
+    """Corners and border beyond brightness and contrast; the mean grey level by itself."""
+    empty = np.zeros(len(FEATURE_NAMES), np.float32)
+    table = np.stack([empty if r.features is None else r.features for r in records])
+    whole = table[:, [FEATURE_NAMES.index("mean"), FEATURE_NAMES.index("spread")]]
+    border = table[:, [FEATURE_NAMES.index(n) for n in BORDER_FEATURES]]
+    levels = np.array([n.endswith("mean") for n in BORDER_FEATURES])
+    # a darker or flatter picture has a darker and flatter border; + 1 grey level for blank ones
+    relative = (border - levels * whole[:, :1]) / (whole[:, 1:] + 1)
+    beyond = residuals(relative, whole)
+    return [
+        *(Feature(n, BORDER, beyond[:, [i]]) for i, n in enumerate(BORDER_FEATURES)),
+        Feature("mean", GREY, whole[:, :1]),
+    ]
+
+
+def residuals(values: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Float32[N, F] less what a quadratic of `given` (Float[N, 2]) says of them."""
+    scaled = (given - given.mean(axis=0)) / np.maximum(given.std(axis=0), 1e-6)
+    a, b = scaled.astype(np.float64).T
+    basis = np.column_stack([np.ones_like(a), a, b, a * a, b * b, a * b])
+    weights = np.linalg.lstsq(basis, values.astype(np.float64), rcond=None)[0]
+    # what is left of a constant is rounding
+    return np.round(values - basis @ weights, 5).astype(np.float32)
+
+
+def column_features(samples: Sequence[Sample]) -> list[Feature]:
+    """Further columns of a table: few values, or numbers; no ids, and nothing that is the label."""
+    names = dict.fromkeys(name for s in samples for name in s.columns)
+    labels = [str(s.label) for s in samples]
+    features = []
+    for name in names:
+        cells = [s.columns.get(name, "").strip() for s in samples]
+        if not is_label(name, cells, labels) and (values := as_values(cells)) is not None:
+            features.append(Feature(f"column {name}", COLUMNS, values))
+    return features
+
+
+def is_label(name: str, cells: Sequence[str], labels: Sequence[str]) -> bool:
+    """Whether a column is the label, a finer one, or marks a class with 1."""
+    plain = "".join(c for c in name.lower() if c.isalnum())
+    classes = {label.lower() for label in labels}
+    if any(word in plain for word in LABEL_WORDS) or name.strip().lower() in classes:
+        return True
+    values = {cell.lower() for cell in cells} - BLANK
+    if values <= classes:
+        return True
+    marked = {label for cell, label in zip(cells, labels, strict=True) if cell in ("1", "1.0")}
+    return values <= {"0", "1", "0.0", "1.0"} and len(marked) <= 1
+
+
+def as_values(cells: Sequence[str]) -> np.ndarray | None:
+    """Float32[N, k] of a column; None where it is blank, constant, text or ids."""
+    filled = [cell for cell in cells if cell.lower() not in BLANK]
+    distinct = set(filled)
+    if len(filled) < len(cells) / 2 or len(distinct) < 2:
+        return None
+    if len(distinct) <= min(MOST_VALUES, len(filled) / 2):
+        return categories([cell if cell.lower() not in BLANK else "" for cell in cells])
+    parsed = [as_number(cell) for cell in cells]
+    known = [value for value in parsed if value is not None]
+    # whole numbers that hardly repeat are ids
+    counts_up = all(value.is_integer() for value in known) and len(distinct) > len(filled) / 2
+    if len(known) < 0.95 * len(filled) or counts_up:
+        return None
+    middle = float(np.median(known))
+    return numbers([middle if value is None else value for value in parsed])
+
+
+def as_number(cell: str) -> float | None:
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def numbers(values: Sequence[float]) -> np.ndarray:
+    """Float32[N, 1]."""
+    return np.array(values, dtype=np.float32).reshape(-1, 1)
+
+
+def categories(values: Sequence[str]) -> np.ndarray:
+    """Float32[N, k] of 0 and 1, a column a value."""
+    codes = np.unique(values, return_inverse=True)[1]
+    return np.eye(int(codes.max()) + 1, dtype=np.float32)[codes]
+
+
+# -- classifiers -----------------------------------------------------------------------------------
 
 
 def forest() -> object:
     from sklearn.ensemble import ExtraTreesClassifier
 
-    return ExtraTreesClassifier(100, min_samples_leaf=5, class_weight="balanced", random_state=0)
+    return ExtraTreesClassifier(TREES, min_samples_leaf=5, class_weight="balanced", random_state=0)
 
 
-def cross_validated(
-    features: np.ndarray, labels: np.ndarray, groups: np.ndarray
-) -> tuple[float, float]:
-    """(AUROC, lower end of its 95 % interval) out of fold, by bootstrap over groups."""
-    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+def tree() -> object:
+    from sklearn.tree import DecisionTreeClassifier
 
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
-    probabilities = cross_val_predict(
-        forest(), features, labels, groups=groups, cv=folds, method="predict_proba"
+    return DecisionTreeClassifier(
+        max_leaf_nodes=8, min_samples_leaf=5, class_weight="balanced", random_state=0
     )
-    random = np.random.default_rng(0)
-    place = np.unique(groups, return_inverse=True)[1]
-    areas = []
-    for _ in range(100):
-        drawn = random.multinomial(place.max() + 1, np.full(place.max() + 1, 1 / (place.max() + 1)))
-        weight = drawn[place]
-        if all(weight[labels == k].any() for k in np.unique(labels)):
-            areas.append(mean_auroc(labels, probabilities, weight))
-    return mean_auroc(labels, probabilities), float(np.quantile(areas, 0.025))
 
 
-def mean_auroc(
-    labels: np.ndarray, probabilities: np.ndarray, weight: np.ndarray | None = None
-) -> float:
-    from sklearn.metrics import roc_auc_score
+def mean_auroc(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Float[D]: the mean AUROC of one class against the rest; NaN where a draw lacks a class.
 
+    Args:
+        labels: Int[N], 0..K-1.
+        probabilities: Float[N, K].
+        weights: Float[D, N], how often each image counts in each of D draws.
+    """
     classes = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
-    return float(
-        np.mean(
-            [roc_auc_score(labels == k, probabilities[:, k], sample_weight=weight) for k in classes]
-        )
-    )
+    return np.mean([auroc_of(labels == k, probabilities[:, k], weights) for k in classes], axis=0)
 
 
-def most_telling(features: np.ndarray, labels: np.ndarray) -> list[str]:
-    """Features by how much the forest leans on them, the first five."""
-    importances = forest().fit(features, labels).feature_importances_  # type: ignore[attr-defined]
-    names = (*FILE_FEATURES, *BORDER_FEATURES)
-    return [names[i] for i in np.argsort(-importances)[:5]]
+def auroc_of(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Float[D]: the share of pairs in which the positive one has the higher score, ties half."""
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
+    sorted_weights = weights[:, order].astype(np.float64)
+    sick = np.add.reduceat(sorted_weights * positive[order], starts, axis=1)
+    well = np.add.reduceat(sorted_weights * ~positive[order], starts, axis=1)
+    below = np.cumsum(well, axis=1) - well / 2
+    with np.errstate(invalid="ignore"):
+        return (sick * below).sum(axis=1) / (sick.sum(axis=1) * well.sum(axis=1))

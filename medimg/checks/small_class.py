@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from medimg.api import CheckContext, DatasetIndex, Finding, Sample
 
-PARTS = 3
+PARTS_IN_WORDS = {2: "training and test", 3: "training, validation and test"}
 
 
 def units(samples: list[Sample]) -> int:
@@ -12,15 +12,19 @@ def units(samples: list[Sample]) -> int:
     return len({s.group if s.group is not None else f"\0{s.path}" for s in samples})
 
 
-def check(context: CheckContext) -> list[Finding]:
-    """An error below two (it can't be trained and tested on), a warning below three parts."""
+def check(context: CheckContext, *, parts: int = 3) -> list[Finding]:
+    """An error below two (it can't be trained and tested on), a warning below the parts.
+
+    Args:
+        parts: how many parts a split has, each of which takes a patient (or image) of each class.
+    """
     index = context.index
-    by_class = {name: [s for s in index.samples if s.label == name] for name in index.classes}
-    small = {name: (len(own), units(own)) for name, own in by_class.items() if own}
     unit = "patients" if index.groups() else "images"
     found = []
-    for name, (images, n) in small.items():
-        if n >= PARTS:
+    for name in index.classes:
+        own = [s for s in index.samples if s.label == name]
+        n = units(own)
+        if not 0 < n < parts:
             continue
         number = f"{n} {unit}" if n != 1 else f"a single {unit[:-1]}"
         found.append(
@@ -28,14 +32,21 @@ def check(context: CheckContext) -> list[Finding]:
                 "small-class",
                 "error" if n < 2 else "warning",
                 f"the class {name} has {number}"
-                + (f" ({images} images)" if unit == "patients" else "")
-                + ": it can't stand in training, validation and test",
-                images,
-                ({"class": name, "images": images},),
+                + (f" ({len(own)} images)" if unit == "patients" else "")
+                + f": it can't stand in {PARTS_IN_WORDS.get(parts, f'{parts} parts')}"
+                + nobody(index, own),
+                len(own),
+                ({"class": name, "images": len(own)},),
                 hint(index, name),
             )
         )
     return found
+
+
+def nobody(index: DatasetIndex, own: list[Sample]) -> str:
+    """The parts of the split that got none of a class, in words."""
+    without = [part for part in index.splits() if all(s.split != part for s in own)]
+    return f", and {' and '.join(without)} got none" if without else ""
 
 
 def hint(index: DatasetIndex, name: str) -> str:

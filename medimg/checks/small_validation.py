@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from medimg.api import CheckContext, Finding
 
-FEWEST_A_CLASS = 30
 
+def check(context: CheckContext, *, images: int = 30) -> list[Finding]:
+    """A warning where a class has few images there: the best epoch is then chosen by chance.
 
-def check(context: CheckContext) -> list[Finding]:
-    """A warning below 30 images a class: the best epoch is then chosen by chance."""
+    Args:
+        images: the fewest images a class that an epoch or a threshold may be chosen by.
+    """
     counts = context.index.split_counts().get("val")
     if not counts:
         context.not_applicable("there is no validation part")
-    small = {name: n for name, n in counts.items() if 0 < n < FEWEST_A_CLASS}
+    small = {name: n for name, n in counts.items() if 0 < n < images}
     if not small:
         return []
     return [
         Finding(
             "small-validation",
             "warning",
-            f"validation holds {sum(counts.values())} images, with "
+            f"validation holds {sum(counts.values()):,} images, with "
             + ", ".join(f"{n} of {name}" for name, n in small.items())
-            + f": fewer than {FEWEST_A_CLASS} a class can't choose an epoch or a threshold",
+            + f": fewer than {images} a class can't choose an epoch or a threshold",
             sum(small.values()),
             tuple({"class": name, "split": "val", "images": n} for name, n in small.items()),
             "Make a larger one: medimg split DATASET",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
 
 import click
 
@@ -13,6 +15,40 @@ from medimg.core.errors import MedimgError, UsageError, near_misses
 
 EPILOG = "Start with: medimg verify ./chest_xray   or, without data: medimg demo"
 ISSUES = "medimg stopped where it should not have. Please report it with the lines above."
+
+
+class Patient:
+    """Standard output or error that outlives its reader.
+
+    In `medimg verify DATASET | head` the reader goes away at the first lines. The job has a report
+    to write and an exit code to give, so what is printed from then on is dropped.
+
+    Args:
+        stream: the text stream that is written to.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with self._dropping():
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._dropping():
+            self._stream.flush()
+
+    @contextmanager
+    def _dropping(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            # what is still buffered goes there too, now and when Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class LazyGroup(click.Group):
@@ -27,12 +63,14 @@ class LazyGroup(click.Group):
         from medimg.manager import plugins
 
         manager = plugins()
-        info = manager.commands().get(cmd_name)
-        return manager.resolve(info) if info else None
+        commands = manager.commands()
+        return manager.resolve(commands[cmd_name]) if cmd_name in commands else None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         name = click.utils.make_str(args[0])
-        if not name.startswith("-") and name not in self.list_commands(ctx):
+        from medimg.manager import plugins
+
+        if not name.startswith("-") and name not in plugins().commands():
             raise UsageError(
                 f"there is no command {name!r}", near_misses(name, self.list_commands(ctx))
             )
@@ -79,10 +117,6 @@ def run(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         return 130
-    except BrokenPipeError:
-        # the reader of a pipe (head, less) went away: not our failure
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         return disk_trouble(error)
     except Exception:
@@ -109,8 +143,16 @@ def disk_trouble(error: OSError) -> int:
     return 4
 
 
+def printable(stream: Any) -> Any:
+    """A standard stream that prints what its encoding lacks as escapes, and outlives its reader."""
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
+    return Patient(stream) if stream is not None else None
+
+
 def main() -> None:
     """The console script."""
+    sys.stdout, sys.stderr = printable(sys.stdout), printable(sys.stderr)
     sys.exit(run())
 
 

@@ -72,6 +72,8 @@ class Job:
                 f"The plugin {status.distribution} is broken and left out: {status.reason}",
                 severity="warning",
             )
+        for conflict in self.manager.conflicts():
+            self.note(conflict.reason, severity="warning")
 
     # -- printing ----------------------------------------------------------------------------
 

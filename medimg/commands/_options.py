@@ -9,6 +9,8 @@ import click
 
 from medimg.core.errors import UsageError
 
+# what every framework takes as a seed
+MOST_SEED = 2**32 - 1
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -23,15 +25,34 @@ def stack(*decorators: Decorator) -> Decorator:
     return apply
 
 
-def pairs(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict:
-    """`KEY=VALUE` options as a dict."""
-    found = {}
-    for value in values:
-        key, separator, text = value.partition("=")
-        if not separator or not key.strip():
-            raise UsageError(f"-o {value!r} is not KEY=VALUE", "For example: -o label=dx")
-        found[key.strip()] = text
-    return found
+def key_values(option: str, example: str) -> Callable[..., dict[str, str]]:
+    """The callback of an option that takes `KEY=VALUE`s and gives a dict."""
+
+    def pairs(
+        _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+    ) -> dict[str, str]:
+        found = {}
+        for value in values:
+            key, separator, text = value.partition("=")
+            if not separator or not key.strip():
+                raise UsageError(
+                    f"{option} {value!r} is not KEY=VALUE", f"For example: {option} {example}"
+                )
+            found[key.strip()] = text
+        return found
+
+    return pairs
+
+
+def plain_name(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> str | None:
+    """A folder's name, not a way elsewhere."""
+    from medimg.core.runs import check_name
+
+    if value is not None:
+        check_name(value)
+    return value
 
 
 dataset_argument = click.argument("dataset", metavar="DATASET")
@@ -46,7 +67,7 @@ dataset_options = stack(
         "options",
         multiple=True,
         metavar="KEY=VALUE",
-        callback=pairs,
+        callback=key_values("-o", "label=dx"),
         help="An option of the layout: -o label=dx -o group=patient, -o group_regex=…",
     ),
     click.option(
@@ -66,11 +87,17 @@ backend_option = click.option(
 )
 
 report_options = stack(
-    click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw."),
+    click.option(
+        "--seed",
+        type=click.IntRange(0, MOST_SEED),
+        default=0,
+        show_default=True,
+        help="Seed of every draw.",
+    ),
     click.option(
         "--out", default="runs", show_default=True, metavar="DIR", help="Where run folders go."
     ),
-    click.option("--name", metavar="NAME", help="Name of the run folder."),
+    click.option("--name", metavar="NAME", callback=plain_name, help="Name of the run folder."),
     click.option("--json", "as_json", is_flag=True, help="The report as JSON on standard output."),
     click.option("-q", "--quiet", is_flag=True, help="Print only what was asked for."),
     click.option("-v", "--verbose", is_flag=True, help="Print more."),

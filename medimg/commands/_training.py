@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medimg.commands._options import stack
+from medimg.commands._options import Decorator, stack
 
 if TYPE_CHECKING:
     from medimg.commands._job import Job
     from medimg.core.recipe import Recipe
-    from medimg.core.types import ModelSpec
+    from medimg.core.types import DatasetIndex, Finding, ModelSpec
     from medimg.training.experiment import Data, Experiment
+
+
+GUESS = "positive-guessed"
 
 
 class LearningRate(click.ParamType):
@@ -32,11 +35,7 @@ class LearningRate(click.ParamType):
             self.fail(f"{value!r} is neither a number nor auto", param, ctx)
 
 
-augment_option = click.option(
-    "--augment", metavar="PRESET|none", help="A preset of the registry.  [default: the dataset's]"
-)
-
-network_options = stack(
+model_options = stack(
     click.option("--model", metavar="NAME", help="A model of the registry (medimg models)."),
     click.option("--image-size", type=int, metavar="PX", help="Side of the network's input."),
     click.option(
@@ -44,47 +43,83 @@ network_options = stack(
         type=click.Choice(["squash", "pad"]),
         help="Squash to a square, or pad and keep the aspect ratio.  [default: squash]",
     ),
-    click.option("--batch-size", type=int, metavar="N", help="Images a step.  [default: 32]"),
-    click.option(
-        "--precision",
-        type=click.Choice(["auto", "float32", "bfloat16"]),
-        help="auto: bfloat16 where the device has it and images are 64 px or more.",
-    ),
-    click.option("--optimizer", metavar="NAME", help="adam, adamw or sgd.  [default: adam]"),
-    augment_option,
 )
 
-training_options = stack(
-    click.option("--epochs", type=int, metavar="N", help="At most so many.  [default: 15]"),
-    click.option(
-        "--lr",
-        "learning_rate",
-        type=LearningRate(),
-        metavar="X|auto",
-        help="Learning rate; auto runs lr-find first.  [default: 0.001]",
-    ),
-    click.option(
-        "--schedule", metavar="NAME", help="one-cycle, cosine, constant or plateau. [one-cycle]"
-    ),
-    click.option(
-        "--monitor",
-        type=click.Choice(["auto", "val_loss", "val_auroc"]),
-        help="What chooses the best epoch; auto: AUROC for one-cycle and cosine, else loss.",
-    ),
-    click.option("--patience", type=int, metavar="N", help="Stop after N epochs without gain."),
-    click.option("--balance", metavar="METHOD", help="class-weight, oversample, undersample."),
-    click.option(
-        "--freeze", type=click.Choice(["backbone", "none"]), help="Train the head alone, or all."
-    ),
-    click.option("--weight-decay", type=float, metavar="X"),
-    click.option("--label-smoothing", type=float, metavar="X"),
-    click.option("--l2", type=float, metavar="X", help="L2 penalty on hidden dense kernels."),
-    click.option("--clip-norm", type=float, metavar="X", help="Clip gradients to this norm."),
-    click.option(
-        "--allow", multiple=True, metavar="CHECK", help="Train although this check finds errors."
-    ),
-    click.option("--recipe", "recipe_file", metavar="FILE", help="Settings from a YAML file."),
-)
+
+def step_options(default: bool = True) -> Decorator:
+    """What a step of training is made of.
+
+    Args:
+        default: nothing given means medimg's defaults; else the settings of the run gone on from.
+    """
+
+    def said(text: str) -> str:
+        return f"  [default: {text if default else 'as the run'}]"
+
+    return stack(
+        click.option("--batch-size", type=int, metavar="N", help=f"Images a step.{said('32')}"),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "float32", "bfloat16"]),
+            help="auto: bfloat16 where the device has it and images are 64 px or more."
+            + said("auto"),
+        ),
+        click.option("--optimizer", metavar="NAME", help=f"adam, adamw or sgd.{said('adam')}"),
+        click.option(
+            "--augment",
+            metavar="PRESET|none",
+            help="A preset of the registry." + said("the dataset's"),
+        ),
+    )
+
+
+network_options = stack(model_options, step_options())
+
+
+def training_options(
+    epochs: str = "15", rate: str = "0.001", schedule: str = "one-cycle"
+) -> Decorator:
+    """What a training is made of; the arguments are the defaults that help shows."""
+    return stack(
+        click.option(
+            "--epochs", type=int, metavar="N", help=f"At most so many.  [default: {epochs}]"
+        ),
+        click.option(
+            "--lr",
+            "learning_rate",
+            type=LearningRate(),
+            metavar="X|auto",
+            help=f"Learning rate; auto runs lr-find first.  [default: {rate}]",
+        ),
+        click.option(
+            "--schedule",
+            metavar="NAME",
+            help=f"one-cycle, cosine, constant or plateau.  [default: {schedule}]",
+        ),
+        click.option(
+            "--monitor",
+            type=click.Choice(["auto", "val_loss", "val_auroc"]),
+            help="What chooses the best epoch; auto: AUROC for one-cycle and cosine, else loss.",
+        ),
+        click.option("--patience", type=int, metavar="N", help="Stop after N epochs without gain."),
+        click.option("--balance", metavar="METHOD", help="class-weight, oversample, undersample."),
+        click.option(
+            "--freeze",
+            type=click.Choice(["backbone", "none"]),
+            help="Train the head alone, or all.",
+        ),
+        click.option("--weight-decay", type=float, metavar="X"),
+        click.option("--label-smoothing", type=float, metavar="X"),
+        click.option("--l2", type=float, metavar="X", help="L2 penalty on hidden dense kernels."),
+        click.option("--clip-norm", type=float, metavar="X", help="Clip gradients to this norm."),
+        click.option(
+            "--allow",
+            multiple=True,
+            metavar="CHECK",
+            help="Train although this check finds errors.",
+        ),
+        click.option("--recipe", "recipe_file", metavar="FILE", help="Settings from a YAML file."),
+    )
 
 
 def given(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,6 +149,7 @@ def read_data(job: Job, recipe: Recipe) -> Data:
     from medimg.training.experiment import split_and_scan
 
     index = job.open(recipe.dataset, recipe.layout, recipe.options, recipe.positive)
+    index = with_some_positive(job, index)
     data = split_and_scan(
         index,
         splits=recipe.splits,
@@ -122,6 +158,48 @@ def read_data(job: Job, recipe: Recipe) -> Data:
     )
     describe(job, data)
     return data
+
+
+def with_some_positive(job: Job, index: DatasetIndex) -> DatasetIndex:
+    """The index with a positive class in any two-class task: where the names don't tell, the last
+    of them by name, aloud."""
+    from dataclasses import replace
+    from shlex import quote
+
+    from medimg.core.types import Finding
+
+    if len(index.classes) != 2 or index.positive is not None:
+        return index
+    other, taken = sorted(index.classes)
+    finding = Finding(
+        GUESS,
+        "warning",
+        f"the names {other} and {taken} don't tell which is the positive class: {taken} is taken, "
+        "the last by name",
+        1,
+        ({"class": taken},),
+        f"If it is the other: --positive {quote(other)}",
+    )
+    job.note(f"{finding.check}: {finding.message}", severity="warning")
+    job.note(f"  {finding.hint}")
+    return replace(index, positive=taken, findings=(*index.findings, finding))
+
+
+def guesses(index: DatasetIndex) -> tuple[Finding, ...]:
+    """What was guessed about the data, for a report."""
+    return tuple(f for f in index.findings if f.check == GUESS)
+
+
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """Says on Ctrl-C how to go on with a run that has begun."""
+    from shlex import quote
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"\nTo go on: medimg train --resume {quote(str(folder))}", err=True)
+        raise
 
 
 def describe(job: Job, data: Data) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -211,7 +212,7 @@ def command(
     file = job.folder / FILE
     write_atomically(file, file_text(result, index, plan, seed))
     job.say(f"Balance: {file}")
-    split_given = [f"--splits {splits}"] if splits else []
+    split_given = [f"--splits {quote(splits)}"] if splits else []
     split_given += [f"--split-ratios {split_ratios}"] if split_ratios else []
     shown = " ".join([typed(dataset, layout, options), *split_given])
     job.say(f"Next: medimg train {shown} --balance {method}")

@@ -24,8 +24,9 @@ def run_folders(paths: tuple[str, ...]) -> list[Path]:
 
     Raises:
         InputError: a path that does not exist.
+        UsageError: one run twice.
     """
-    from medimg.core.errors import InputError
+    from medimg.core.errors import InputError, UsageError
 
     folders = []
     for path in paths:
@@ -34,6 +35,11 @@ def run_folders(paths: tuple[str, ...]) -> list[Path]:
             raise InputError(f"the run folder {path} does not exist", "ls runs/ shows your runs.")
         if folder.is_dir() and any((folder / n).exists() for n in NEITHER_RUN_NOR_REPORT):
             folders.append(folder)
+    for folder in folders:
+        if sum(folder.samefile(other) for other in folders) > 1:
+            raise UsageError(
+                f"the run {folder} is named twice", "A run can't be told from itself: name others."
+            )
     return folders
 
 
@@ -51,7 +57,10 @@ def shown_metrics(entries: list[Entry], asked: str | None, known: list[str]) -> 
     if asked not in known:
         raise UsageError(f"no metric is called {asked!r}", near_misses(asked, known))
     if asked not in entries[0].report["result"]["metrics"]:
-        raise UsageError(f"{asked} is not computed in this task")
+        raise UsageError(
+            f"{asked} is not computed in this task",
+            f"Known here: {', '.join(entries[0].report['result']['metrics'])}",
+        )
     return [asked]
 
 
@@ -71,8 +80,17 @@ def rows_of(entries: list[Entry]) -> list[dict[str, Any]]:
     ]
 
 
-def table(rows: list[dict[str, Any]], metrics: list[str], style: str) -> str:
-    """Runs as rows: value and interval of each metric, then the settings that differ."""
+def table(
+    rows: list[dict[str, Any]],
+    metrics: list[str],
+    style: str,
+    rules: list[str | None] | None = None,
+) -> str:
+    """Runs as rows: value and interval of each metric, then the settings that differ.
+
+    Args:
+        rules: how each run's threshold was chosen, where that is to be shown.
+    """
     from tabulate import tabulate
 
     settings = list(rows[0]["settings"])
@@ -84,6 +102,10 @@ def table(rows: list[dict[str, Any]], metrics: list[str], style: str) -> str:
         + [plain(row["settings"][name]) for name in settings if name not in ("model", "backend")]
         for row in rows
     ]
+    if rules is not None:
+        headers.insert(3, "threshold")
+        for cells, rule in zip(body, rules, strict=True):
+            cells.insert(3, rule or "–")
     if style == "csv":
         return as_csv(headers, body)
     return tabulate(body, headers=headers, tablefmt=FORMATS[style], disable_numparse=True)
@@ -184,7 +206,7 @@ def command(
     with fewer than two left the exit code is 1.
     """
     from medimg.core.errors import InputError, UsageError, near_misses
-    from medimg.training.comparison import gather, paired_tests
+    from medimg.training.comparison import gather, paired_tests, rules_differ
 
     folders = run_folders(runs)
     if not folders:
@@ -200,9 +222,11 @@ def command(
     rows = rows_of(entries) if entries else []
     pairs: list[dict[str, Any]] = []
     comparable = len(entries) > 1
+    mixed = None
     if entries:
         metrics = shown_metrics(entries, metric, list(known))
-        job.say(table(rows, metrics, style))
+        mixed = rules_differ(entries)
+        job.say(table(rows, metrics, style, [e.rule() for e in entries] if mixed else None))
     if comparable and base is not None:
         functions = job.manager.functions({name: known[name] for name in metrics})
         pairs = paired_tests(entries, base, metrics, functions, seed=seed, resamples=resamples)
@@ -215,6 +239,9 @@ def command(
             job.say("Picking the best of these by this table is selection: confirm it on new data.")
     for row in refused:
         job.note(f"not compared: {row['run']}: {row['why']}", severity="warning")
+    if mixed:
+        job.note(f"{mixed.check}: {mixed.message}", severity=mixed.severity)
+        job.note(f"  {mixed.hint}")
     plots = []
     if comparable:
         from medimg.reports.plots_evaluation import comparison_plots
@@ -230,7 +257,8 @@ def command(
             "metric": metric,
             "samples": len(entries[0].keys) if entries else None,
             "artifacts": plots,
-        }
+        },
+        findings=(mixed,) if mixed else (),
     )
     if not comparable:
         job.note("fewer than two runs can be compared", severity="error")
@@ -238,7 +266,8 @@ def command(
 
 
 def is_trained(folder: Path) -> bool:
-    """A finished or unfinished training; reports of verify and others beside it are passed over."""
+    """Whether it is to be compared, or refused aloud: anything but the report of another command,
+    which is passed over."""
     import json
 
     try:
@@ -247,7 +276,8 @@ def is_trained(folder: Path) -> bool:
         return True
     except (OSError, ValueError):
         return True
-    return not isinstance(report, dict) or report.get("command") in ("train", "finetune")
+    command = report.get("command") if isinstance(report, dict) else None
+    return not isinstance(command, str) or command in ("train", "finetune")
 
 
 def chosen_baseline(

@@ -34,13 +34,18 @@ class Walk:
     Args:
         job: the demo's own.
         runs: a fresh folder that the run folders go to.
+        made: the demo's own folder, for what is no run.
         runner: calls a command with its arguments.
     """
 
     def __init__(
-        self, job: Job, runs: Path, runner: Callable[[str, list[str]], int | None] | None = None
+        self,
+        job: Job,
+        runs: Path,
+        made: Path,
+        runner: Callable[[str, list[str]], int | None] | None = None,
     ) -> None:
-        self.job, self.runs = job, runs
+        self.job, self.runs, self.made = job, runs, made
         self.runner = runner or self.call
         self.steps: list[dict[str, Any]] = []
 
@@ -102,7 +107,9 @@ def draw_phantoms(job: Job, folder: Path, faults: bool) -> PhantomTruth:
     from medimg.phantom import make_dataset
 
     if folder.exists() and not (folder / "truth.json").is_file():
-        raise InputError(f"{folder} exists and was not made by medimg demo", "Give another --dir.")
+        raise InputError(
+            f"{folder} exists and was not made by medimg demo", "Give another --dir DIR."
+        )
     with job.progress("Drawing phantoms", PHANTOMS) as bar:
         return make_dataset(
             folder,
@@ -129,6 +136,12 @@ def found_faults(truth: PhantomTruth, report: dict[str, Any]) -> list[dict[str, 
             for value in flatten(item)
         }
         missed = [f for f in fault.files if f not in named]
+        features = [
+            str(item["feature"])
+            for finding in findings.get(fault.check, [])
+            for item in finding["items"]
+            if "feature" in item
+        ]
         rows.append(
             {
                 "fault": fault.name,
@@ -136,6 +149,7 @@ def found_faults(truth: PhantomTruth, report: dict[str, Any]) -> list[dict[str, 
                 "found": fault.check in findings,
                 "files": len(fault.files),
                 "files_named": len(fault.files) - len(missed),
+                "features": features,
             }
         )
     return rows
@@ -165,7 +179,7 @@ def look(walk: Walk, dataset: str, truth: PhantomTruth | None) -> str:
     if not errors:
         return dataset
     walk.title("3. Leave out the files in error (your files are not touched)")
-    clean = str(walk.runs.parent / "clean.csv")
+    clean = str(walk.made / "clean.csv")
     walk.run("verify", dataset, "--write-clean", clean, name="verify-write-clean")
     walk.run("verify", clean, name="verify-clean")
     return clean
@@ -178,14 +192,22 @@ def say_found(job: Job, rows: list[dict[str, Any]]) -> None:
         [
             row["fault"],
             row["check"] if row["found"] else f"not found ({row['check']})",
-            f"{row['files_named']} of {row['files']}",
+            named(row),
         ]
         for row in rows
     ]
     found = sum(row["found"] for row in rows)
     job.say("")
     job.say(f"Planted faults found: {found} of {len(rows)}")
-    job.say(tabulate(body, headers=["planted", "found by", "files named"]))
+    job.say(tabulate(body, headers=["planted", "found by", "named"]))
+
+
+def named(row: dict[str, Any]) -> str:
+    """What the finding names: files, or what tells the label where that is no matter of files."""
+    if row["features"] and not row["files_named"]:
+        more = f" and {len(row['features']) - 1} more" if len(row["features"]) > 1 else ""
+        return f"{row['features'][0]}{more}"
+    return f"{row['files_named']} of {row['files']} files"
 
 
 def make_split(walk: Walk, dataset: str, official: bool) -> list[str]:
@@ -316,6 +338,26 @@ def fresh(parent: Path) -> Path:
     return folder
 
 
+def asked_for(out: str) -> Path | None:
+    """The folder that `--out` names, where it was given.
+
+    Raises:
+        InputError: it holds something already.
+    """
+    from medimg.core.errors import InputError
+
+    source = click.get_current_context().get_parameter_source("out")
+    if source is None or source.name == "DEFAULT":
+        return None
+    folder = Path(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(
+            f"{out} is not an empty folder: the demo's runs have names of their own",
+            "Give another --out DIR, or leave it out.",
+        )
+    return folder
+
+
 @click.command("demo", epilog="Example: medimg demo --data ./chest_xray")
 @click.option("--data", metavar="DATASET", help="Real data instead of phantoms.")
 @click.option("--dir", "folder", default="medimg-demo", show_default=True, metavar="DIR")
@@ -327,7 +369,7 @@ def command(data: str | None, folder: str, backend: str, seed: int, **common: An
     Without --data it draws chest X-ray phantoms with planted faults, and verify has to find them.
     It ends with a measured lesson: the same network under a leaky split and under an honest one.
     """
-    runs = fresh(Path(folder))
+    runs = asked_for(common["out"]) or fresh(Path(folder))
     common["out"], common["name"] = str(runs), common["name"] or "demo"
     job = Job("demo", seed=seed, **common)
     chosen, engine = job.manager.backend(backend)
@@ -339,7 +381,7 @@ def command(data: str | None, folder: str, backend: str, seed: int, **common: An
         job.say("patients; faults are planted in them, listed in truth.json.")
     index = job.open(dataset)
     job.say(f"Backend: {chosen} on {engine.runtime().device}")
-    walk = Walk(job, runs)
+    walk = Walk(job, runs, Path(folder))
     clean = look(walk, dataset, truth)
     models = MODELS.get(chosen, DEFAULT_MODELS)
     setting = ["--backend", chosen, "--seed", str(seed)]

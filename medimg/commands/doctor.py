@@ -96,6 +96,7 @@ def diagnose(manager: PluginManager) -> dict[str, Any]:
         if name not in offered
     ]
     broken = [{"name": s.name, "reason": s.reason} for s in manager.broken()]
+    broken += [{"name": c.left_out.plugin, "reason": c.reason} for c in manager.conflicts()]
     return {"backends": rows, "packages": package_versions(), "broken": broken}
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +14,7 @@ from medimg.commands._options import dataset_options, report_options
 
 if TYPE_CHECKING:
     from medimg.core.runs import Run
-    from medimg.core.types import DatasetIndex, Finding
+    from medimg.core.types import DatasetIndex
     from medimg.training.experiment import Data
 
 COMMON = ("out", "name", "as_json", "quiet", "verbose", "no_progress")
@@ -40,10 +42,14 @@ def read_test_data(
     layout: str | None,
     options: dict[str, str],
     splits: str | None,
-) -> Data:
-    """The run's own data with the run's split, or other data with theirs."""
+) -> tuple[Data, bool]:
+    """The run's own data with the run's split, or other data with theirs; and whether they are
+    the run's own."""
+    from dataclasses import replace
+
     from medimg.core.errors import InputError
     from medimg.core.split import ensure_splits, split_hash
+    from medimg.training.evaluation import check_classes
     from medimg.training.experiment import Data, copies
 
     own = dataset is None
@@ -51,13 +57,15 @@ def read_test_data(
         dataset or run.recipe["dataset"],
         layout if layout or not own else run.recipe["layout"],
         options if options or not own else run.recipe["options"],
-        run.card["positive"],
     )
+    check_classes(run, index)
+    index = replace(index, positive=run.card["positive"])
     records = job.scan(index)
     fingerprint = fingerprint_of(index, records)
     # the same pictures in another place: what the run trained on must not pass as new
     moved = not own and not splits and fingerprint == run.card["dataset"]["fingerprint"]
-    if own or (moved and is_named_alike(run, index)):
+    alike = moved and is_named_alike(run, index)
+    if own or alike:
         index, note = ensure_splits(
             index,
             splits or str(run.folder / "splits.csv"),
@@ -74,16 +82,14 @@ def read_test_data(
         )
     else:
         index, note = as_external(index, split)
-    return Data(index, records, fingerprint, split_hash(index.samples), note)
+    return Data(index, records, fingerprint, split_hash(index.samples), note), own or alike
 
 
 def is_named_alike(run: Run, index: DatasetIndex) -> bool:
     """Whether the run's splits.csv names the images of this dataset."""
-    import csv
+    from medimg.core.runs import read_run_splits
 
-    with (run.folder / "splits.csv").open(newline="", encoding="utf-8") as file:
-        named = {row["path"] for row in csv.DictReader(file)}
-    return named <= {s.path for s in index.samples}
+    return set(read_run_splits(run.folder)) <= {s.path for s in index.samples}
 
 
 def fingerprint_of(index: DatasetIndex, records: Any) -> str:
@@ -102,21 +108,24 @@ def as_external(index: DatasetIndex, split: str) -> tuple[DatasetIndex, str]:
     return index.with_samples(samples), f"the dataset has no splits: all of it is {split}"
 
 
-def looks(run: Run, data: Data, split: str) -> int:
-    """How often this part has been looked at by runs beside this one, this time included."""
+def looks(run: Run, pictures: Counter[tuple[str, str]], split: str) -> int:
+    """How often these images have been looked at as this part by runs beside this one, this time
+    included.
+
+    Args:
+        pictures: (sha256, label) of each image: the same ones count wherever they lie and however
+            they were given.
+    """
     import json
+
+    from medimg.core.runs import pictures_in
 
     count = 1
     for file in run.folder.parent.glob("*/evaluate/*/report.json"):
         try:
             report = json.loads(file.read_text(encoding="utf-8"))
-            dataset = report["dataset"]
-            same = (dataset["fingerprint"], dataset["split_hash"], report["result"]["split"]) == (
-                data.fingerprint,
-                data.split_hash,
-                split,
-            )
-            count += same
+            same_part = report["result"]["split"] == split
+            count += same_part and pictures_in(file.parent / "predictions.csv") == pictures
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return count
@@ -172,42 +181,6 @@ def interval(cell: dict[str, Any]) -> str:
     return f"{low:.3f} to {high:.3f}"
 
 
-def alarms(result: dict[str, Any], seen: Finding | None) -> list[Finding]:
-    """What a reader of these numbers has to know first."""
-    from medimg.core.types import Finding
-
-    found = [seen] if seen else []
-    counts = result["confusion_matrix"]["counts"]
-    answered = [sum(column) for column in zip(*counts, strict=True)]
-    labels = result["confusion_matrix"]["labels"]
-    present = sum(1 for row in counts if sum(row))
-    if present > 1 and max(answered) == sum(answered):
-        only = labels[answered.index(max(answered))]
-        found.append(
-            Finding(
-                "one-class-predicted",
-                "error",
-                f"the network answers {only} for all {sum(answered)} images",
-                sum(answered),
-                ({"class": only},),
-                "Its accuracy is the share of that class. Train again: medimg lr-find DATASET",
-            )
-        )
-    accuracy = result["metrics"]["accuracy"]["value"]
-    majority = max(sum(row) for row in counts) / max(1, sum(answered))
-    if present > 1 and accuracy is not None and accuracy <= majority:
-        found.append(
-            Finding(
-                "no-better-than-majority",
-                "warning",
-                f"accuracy {accuracy:.3f} is no better than always answering the commonest class "
-                f"({majority:.3f})",
-                hint="Look at AUROC and balanced accuracy instead of accuracy.",
-            )
-        )
-    return found
-
-
 @click.command("evaluate", epilog="Example: medimg evaluate runs/cnn3 --threshold sensitivity=0.95")
 @click.argument("run", metavar="RUN")
 @click.argument("dataset", metavar="[DATASET]", required=False)
@@ -241,10 +214,12 @@ def command(
     from medimg.core.errors import UsageError, near_misses
     from medimg.core.runs import read_run, write_predictions
     from medimg.core.types import SPLITS
+    from medimg.training.answers import alarms
     from medimg.training.evaluation import (
         choose_threshold,
         evaluation,
         predict_part,
+        remembered,
         seen_in_training,
     )
 
@@ -259,7 +234,7 @@ def command(
     cut = choose_threshold(trained, threshold)
     folder = evaluation_folder(trained, common["name"], split, dataset)
     job = Job("evaluate", seed=seed, **common, folder=folder)
-    data = read_test_data(job, trained, dataset, split, layout, options, splits)
+    data, own = read_test_data(job, trained, dataset, split, layout, options, splits)
     evaluated = predict_part(trained, data, split, manager=job.manager, bar=job.progress)
     numbers = evaluation(
         trained,
@@ -269,7 +244,11 @@ def command(
         seed=seed,
         resamples=resamples,
     )
-    findings = alarms(numbers, seen_in_training(trained, data, split))
+    matrix = numbers["confusion_matrix"]
+    findings = [
+        *seen_in_training(remembered(trained, data, own), data, split),
+        *alarms(matrix["counts"], matrix["labels"], split, cut),
+    ]
 
     from medimg.reports.plots import is_phantom
     from medimg.reports.plots_evaluation import evaluation_plots
@@ -282,7 +261,8 @@ def command(
         folder,
         phantom=is_phantom(data.index),
     )
-    look = looks(trained, data, split)
+    made = evaluated.predictions
+    look = looks(trained, Counter(zip(made.sha256, made.labels, strict=True)), split)
     result = {
         "split": split,
         "unit": "image",
@@ -337,7 +317,7 @@ def say(job: Job, run: Run, result: dict[str, Any], data: Data) -> None:
     job.say(f"Intervals: {result['ci']['method']}, {result['ci']['resamples']:,} resamples")
     if result["split"] == "test" and result["test_looks"] > 1:
         job.say(f"This test part has been looked at {result['test_looks']} times by runs here.")
-    job.say(f"Next: medimg compare {run.folder.parent}/*")
+    job.say(f"Next: medimg compare {quote(str(run.folder.parent))}/*")
 
 
 def confusion(matrix: dict[str, Any]) -> str:

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from medimg.commands._job import Job
-from medimg.commands._options import report_options
+from medimg.commands._options import dataset_options, report_options, split_options
 from medimg.commands._training import (
-    augment_option,
     epoch_bar,
     given,
     read_data,
     ready,
     recipe_from,
+    resumable,
+    step_options,
     training_options,
 )
-from medimg.commands.train import COMMON, absolute, finish, resolve_learning_rate
+from medimg.commands.train import (
+    COMMON,
+    absolute,
+    finish,
+    pinned,
+    resolve_learning_rate,
+    say_going_on,
+)
 
 if TYPE_CHECKING:
     from medimg.core.recipe import Recipe
     from medimg.core.runs import Run
     from medimg.training.experiment import Experiment
+    from medimg.training.loop import Progress
     from medimg.training.run import Finished
 
 EPOCHS = 5
@@ -52,7 +62,9 @@ def recipe_for(parent: Run, flags: dict[str, Any], file: str | None) -> Recipe:
     return resolve({**settings, **chosen, "parent": str(parent.folder.resolve())}, {})
 
 
-def finetune(parent: Run, experiment: Experiment, job: Job) -> tuple[Experiment, Finished]:
+def finetune(
+    parent: Run, experiment: Experiment, job: Job, resume: Progress | None = None
+) -> tuple[Experiment, Finished]:
     """Trains on from the parent's weights; the result holds validation before and after.
 
     The experiment comes back with its learning rate resolved.
@@ -82,13 +94,14 @@ def finetune(parent: Run, experiment: Experiment, job: Job) -> tuple[Experiment,
         if start is not None
         else None
     )
-    with epoch_bar(job, experiment) as (on_step, on_epoch):
+    with resumable(job.folder), epoch_bar(job, experiment) as (on_step, on_epoch):
         finished = train_run(
             experiment,
             network,
             job.folder,
             metrics,
             trainable_from=cut,
+            resume=resume,
             parent=parent.name,
             before=before,
             on_step=on_step,
@@ -106,43 +119,96 @@ def say_change(job: Job, finished: Finished) -> None:
             job.say(f"Validation {name}: {old:.4f} → {new:.4f} ({new - old:+.4f})")
 
 
+def go_on(folder: Path, recipe: Recipe, state: Progress | None, common: dict[str, Any]) -> None:
+    """Goes on with an unfinished finetune from the last epoch that ended."""
+    from medimg.core.runs import read_run
+
+    parent = read_run(Path(str(recipe.parent)))
+    job = Job("finetune", seed=recipe.seed, **common, folder=folder)
+    say_going_on(job, folder, recipe, state)
+    finetune_on(job, parent, pinned(recipe, folder), state)
+
+
+def finetune_on(job: Job, parent: Run, recipe: Recipe, state: Progress | None = None) -> None:
+    """Everything from the data to the report."""
+    from medimg.training.experiment import spec_of
+
+    data = read_data(job, recipe)
+    check_classes(parent, data.index.classes)
+    experiment = ready(job, recipe, data, spec=spec_of(parent.card))
+    job.subject = f"{experiment.spec.name}-{data.index.name}"
+    experiment, finished = finetune(parent, experiment, job, state)
+    say_change(job, finished)
+    folders = f"{quote(str(parent.folder))} {quote(str(job.folder))}"
+    finish(job, experiment, finished, f"medimg compare {folders}")
+
+
+def refuse_other_splits(flags: dict[str, Any], dataset: str | None) -> None:
+    """Raises UsageError where the parent's data would be split or read anew."""
+    from medimg.core.errors import UsageError
+
+    asked = [n for n in ("splits", "split_ratios", "layout", "options") if n in flags]
+    if asked and dataset is None:
+        raise UsageError(
+            f"{' and '.join('--' + n.replace('_', '-') for n in asked)} goes with --dataset",
+            "On the parent's own data its split stays, so that its test part stays unseen.",
+        )
+
+
 @click.command("finetune", epilog="Example: medimg finetune runs/cnn3 --unfreeze 0.5 --lr 1e-5")
-@click.argument("run", metavar="RUN")
-@training_options
-@augment_option
+@click.argument("run", metavar="RUN", required=False)
+@training_options("5", "a tenth of the run's", "constant")
+@step_options(default=False)
 @click.option("--dataset", metavar="DATASET", help="Other data than the parent's.")
+@dataset_options
+@split_options
 @click.option(
     "--unfreeze",
     type=click.FloatRange(0, 1, min_open=True),
     metavar="FRACTION",
     help="Share of the backbone's stages that becomes trainable, from the head down.",
 )
+@click.option("--resume", metavar="RUN", help="Go on with an unfinished finetune.")
 @report_options
 def command(
-    run: str, dataset: str | None, recipe_file: str | None, seed: int, **options: Any
+    run: str | None,
+    dataset: str | None,
+    positive: str | None,
+    resume: str | None,
+    recipe_file: str | None,
+    seed: int,
+    **options: Any,
 ) -> None:
     """Train on from a run at a tenth of its learning rate; a new run folder names its parent.
 
     The split stays the parent's, so that what it was tested on stays unseen.
     """
+    from medimg.commands import train
+    from medimg.core.errors import UsageError
     from medimg.core.runs import read_run
-    from medimg.training.experiment import spec_of
 
     common = {key: options.pop(key) for key in COMMON}
-    parent = read_run(Path(run))
     flags = given({**options, "seed": seed})
+    if resume:
+        asked = {**flags, "run": run, "dataset": dataset, "recipe": recipe_file}
+        train.refuse_settings(asked | {"positive": positive})
+        train.go_on(Path(resume), common)
+        return
+    if run is None:
+        raise UsageError("no RUN was given", "For example: medimg finetune runs/cnn3")
+    parent = read_run(Path(run))
+    if positive is not None and positive != parent.card["positive"]:
+        raise UsageError(
+            f"the positive class of {parent.name} is {parent.card['positive']}",
+            "It was fixed in training, with the threshold.",
+        )
+    refuse_other_splits(flags, dataset)
     if dataset:
-        flags |= {"dataset": dataset, "splits": None}
+        flags = {"splits": None, "layout": None, "options": {}, **flags, "dataset": dataset}
     recipe = recipe_for(parent, flags, recipe_file)
     job = Job("finetune", seed=recipe.seed, **common)
     job.subject = recipe.model or "run"
-    data = read_data(job, recipe)
-    check_classes(parent, data.index.classes)
-    experiment = ready(job, absolute(recipe), data, spec=spec_of(parent.card))
-    job.subject = f"{experiment.spec.name}-{data.index.name}"
-    experiment, finished = finetune(parent, experiment, job)
-    say_change(job, finished)
-    finish(job, experiment, finished, f"medimg compare {run} {job.folder}")
+    finetune_on(job, parent, absolute(recipe))
 
 
 def check_classes(parent: Run, classes: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ import click
 
 from medimg.commands._job import Job
 from medimg.commands._options import dataset_argument, dataset_options, report_options
+from medimg.commands._training import GUESS, with_some_positive
 from medimg.commands.split import typed
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from medimg.core.types import DatasetIndex
 
 PERCENTILES = (1, 25, 50, 75, 99)
+PAGE = "page.html"
 
 
 def inspect_dataset(index: DatasetIndex, records: Mapping[str, ScanRecord]) -> dict[str, Any]:
@@ -177,23 +179,32 @@ def counted(counts: Mapping[str, int]) -> str:
 @click.command("inspect", epilog="Example: medimg inspect ./chest_xray")
 @dataset_argument
 @dataset_options
+@click.option("--html", is_flag=True, help="Write a page with all of it, too.")
+@click.option("--no-cache", is_flag=True, help="Read every file again, changed or not.")
 @report_options
 def command(
     dataset: str,
     layout: str | None,
     options: dict[str, str],
     positive: str | None,
+    html: bool,
+    no_cache: bool,
     **common: Any,
 ) -> None:
     """Inspect a dataset: classes, splits, patients, sizes, intensities, sample pictures.
 
     It describes and does not judge; medimg verify judges.
     """
+    from medimg.commands._scan import scan_dataset
     from medimg.core.index import fingerprint
+    from medimg.core.scan_cache import ScanCache
 
     job = Job("inspect", **common)
-    index = job.open(dataset, layout, options, positive)
-    records = job.scan(index)
+    index = with_some_positive(job, job.open(dataset, layout, options, positive))
+    scanned = scan_dataset(job, index, None if no_cache else ScanCache(index.source))
+    if scanned.missing:
+        raise KeyboardInterrupt
+    records = scanned.records
     result = inspect_dataset(index, records)
     say(job, index, result)
 
@@ -208,13 +219,22 @@ def command(
             severity="warning",
         )
     for finding in index.findings:
-        if finding.severity != "info":
+        if finding.severity != "info" and finding.check != GUESS:
             job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
     job.say("Plots: " + ", ".join(str(job.folder / p) for p in result["plots"]))
     job.say(f"Next: medimg verify {typed(dataset, layout, options)}")
-    job.finish(
+    result["page"] = PAGE if html else None
+    report = job.finish(
         result,
         index=index,
         fingerprint=fingerprint(index, {p: r.sha256 for p, r in records.items()}),
         findings=index.findings,
     )
+    if html:
+        from medimg.core.report import read_report
+        from medimg.reports.html import inspect_page, size_in_words, write_page
+
+        page = job.folder / PAGE
+        pictures = [job.folder / plot for plot in result["plots"]]
+        size = write_page(page, inspect_page(read_report(report), index, pictures))
+        job.say(f"Page: {page} ({size_in_words(size)})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +15,15 @@ from medimg.commands._options import (
     report_options,
     split_options,
 )
-from medimg.commands._training import given, network_options, read_data, ready, recipe_from
+from medimg.commands._training import (
+    given,
+    guesses,
+    network_options,
+    read_data,
+    ready,
+    recipe_from,
+)
+from medimg.commands.split import typed
 
 if TYPE_CHECKING:
     from medimg.core.types import Network
@@ -81,8 +90,11 @@ def command(steps: int, start: float, end: float, seed: int, **options: Any) -> 
     """Find a learning rate by raising it until the loss diverges; suggest one, and say why."""
     from medimg.core.errors import UsageError
 
-    if not 0 < start < end:
-        raise UsageError(f"--start {start} must be above 0 and below --end {end}")
+    if not 0 < start < end < float("inf"):
+        raise UsageError(
+            f"--start {start} must be above 0 and below --end {end}, a finite number",
+            "For example --start 1e-6 --end 1",
+        )
     common = {
         k: options.pop(k) for k in ("out", "name", "as_json", "quiet", "verbose", "no_progress")
     }
@@ -102,7 +114,10 @@ def command(steps: int, start: float, end: float, seed: int, **options: Any) -> 
         shown = ", ".join(f"{k} {v:.1e}" for k, v in test.candidates.items() if v)
         job.say(f"Suggested learning rate: {test.suggestion:.2g} ({test.rule}: {shown})")
         job.say(f"Why: {test.reason}")
-        job.say(f"Next: medimg train {recipe.dataset} --lr {test.suggestion:.2g}")
+        shown = typed(recipe.dataset, recipe.layout, recipe.options)
+        for option, value in (("--splits", recipe.splits), ("--split-ratios", recipe.split_ratios)):
+            shown += f" {option} {quote(value)}" if value else ""
+        job.say(f"Next: medimg train {shown} --lr {test.suggestion:.2g}")
     job.say(f"Plot: {plot}")
     job.finish(
         as_result(test, ["plots/lr-find.png"]),
@@ -110,5 +125,5 @@ def command(steps: int, start: float, end: float, seed: int, **options: Any) -> 
         fingerprint=data.fingerprint,
         split_hash=data.split_hash,
         runtime=experiment.runtime,
-        findings=experiment.findings,
+        findings=(*guesses(data.index), *experiment.findings),
     )

@@ -41,17 +41,23 @@ def backend_for(card: ModelCard, name: str, manager: PluginManager) -> tuple[str
     """The backend asked for; under `auto` the first that works here and that the card names.
 
     Raises:
-        UsageError: no such backend.
-        BackendError: it does not work here or doesn't build this model, or none does.
+        UsageError: no such backend, or it doesn't build this model and another one here does.
+        BackendError: it does not work here, or none that builds this model does.
     """
-    from medimg.core.errors import BackendError
+    from medimg.core.errors import BackendError, UsageError
 
-    if name == "auto" and card.backends:
-        offered = manager.backends()
-        usable = [b for b in offered if b in card.backends and not manager.why_not(offered[b])]
+    offered = manager.backends()
+    usable = [b for b in offered if b in card.backends and not manager.why_not(offered[b])]
+    asked = name != "auto"
+    if not asked and card.backends:
         name = next(iter(usable), name)
     found, backend = manager.backend(name)
     if card.architecture not in backend.architectures():
+        if asked and usable:
+            raise UsageError(
+                f"the backend {found!r} does not build {card.name!r}",
+                f"Give one that does: --backend {usable[0]}",
+            )
         commands = " or ".join(f'pip install "medimg[{b}]"' for b in card.backends)
         raise BackendError(
             f"the backend {found!r} does not build {card.name!r}",

@@ -9,36 +9,58 @@ import click
 from medimg.commands._options import json_option
 
 if TYPE_CHECKING:
-    from medimg.manager import PluginManager
+    from medimg.manager import Offer, PluginManager
 
 
 def list_plugins(manager: PluginManager) -> list[dict[str, Any]]:
     """A row for everything that is offered, then one for each broken plugin."""
     rows = []
+    conflicts = conflicting(manager)
     for offer in manager.offers:
-        why = manager.why_not(offer.info) if offer.kind == "backend" else ""
+        status, reason = condition(offer, manager)
+        if id(offer) in conflicts:
+            status, reason = "conflict", conflicts[id(offer)]
         rows.append(
             {
                 "name": offer.info.name,
                 "kind": offer.kind,
                 "distribution": offer.distribution,
                 "version": offer.version,
-                "status": "unavailable" if why else "ok",
-                "reason": f"{why}; {offer.info.install_hint}" if why else "",
+                "status": status,
+                "reason": reason,
             }
         )
-    for status in manager.broken():
+    for broken in manager.broken():
         rows.append(
             {
-                "name": status.name,
+                "name": broken.name,
                 "kind": "plugin",
-                "distribution": status.distribution,
-                "version": status.version,
+                "distribution": broken.distribution,
+                "version": broken.version,
                 "status": "broken",
-                "reason": status.reason,
+                "reason": broken.reason,
             }
         )
     return rows
+
+
+def conflicting(manager: PluginManager) -> dict[int, str]:
+    """The offers that can't be used for want of a name of their own, with why; by identity."""
+    found = {}
+    for conflict in manager.conflicts():
+        found[id(conflict.left_out)] = conflict.reason
+        if not conflict.settled:
+            found[id(conflict.other)] = conflict.reason
+    return found
+
+
+def condition(offer: Offer, manager: PluginManager) -> tuple[str, str]:
+    """(ok, unavailable or broken; why) of one offer, found without running it."""
+    if offer.kind == "backend" and (why := manager.why_not(offer.info)):
+        return "unavailable", f"{why}; {offer.info.install_hint}"
+    if offer.kind != "registry" and (module := manager.missing_module(offer.info)):
+        return "broken", f"its module {module} can't be found"
+    return "ok", ""
 
 
 @click.command("plugins", epilog="Example: medimg plugins --kind backend")

@@ -160,6 +160,30 @@ def csv_text(result: Mapping[str, Any]) -> str:
     return text.getvalue()
 
 
+def refuse_replacing(path: Path) -> None:
+    """Raises InputError where writing `path` would destroy what is no table of predictions."""
+    from medimg.core.errors import InputError
+
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", "Give the name of a file: --csv predictions.csv")
+    if not path.is_file():
+        return
+    try:
+        with path.open("rb") as file:
+            header = file.readline(4096)
+    except OSError as error:
+        raise InputError(
+            f"{path} exists and can't be read: {error.strerror}", "Give another file: --csv FILE"
+        ) from error
+    names = header.decode("utf-8", "replace").lstrip("\ufeff").strip().split(",")
+    # an index or a file of labels has a path and a label too, but no probabilities
+    if header and not (names[0] == "path" and any(n.startswith("prob_") for n in names)):
+        raise InputError(
+            f"{path} exists and holds no predictions: it is not overwritten",
+            "Give another file: --csv FILE, or remove it.",
+        )
+
+
 def table(result: Mapping[str, Any]) -> str:
     """A row an image, the probability of each class with four digits."""
     from tabulate import tabulate
@@ -205,7 +229,12 @@ def refuse_if_all_failed(files: Sequence[Path], failed: Sequence[Mapping[str, st
 )
 @click.argument("run", metavar="RUN")
 @click.argument("paths", metavar="PATHS...", nargs=-1, required=True)
-@click.option("--csv", "csv_file", metavar="FILE", help="Write the table to FILE as CSV too.")
+@click.option(
+    "--csv",
+    "csv_file",
+    metavar="FILE",
+    help="Write the table as CSV too; only predictions are overwritten.",
+)
 @click.option(
     "--format",
     "form",
@@ -236,11 +265,13 @@ def command(
     from medimg.training.experiment import spec_of
 
     trained = read_run(Path(run))
+    if csv_file:
+        refuse_replacing(Path(csv_file))
     files = image_files(paths)
     # CSV on standard output stands alone there
     job = Job("predict", as_json=as_json or form == "json", quiet=quiet or form == "csv", **common)
     job.subject = trained.name
-    _, backend = job.manager.backend(trained.card["backend"])
+    backend = job.manager.backend_of(trained)
     network = backend.load(trained.folder / MODEL, spec_of(trained.card))
     with job.progress("Predicting", len(files)) as bar:
         read, probabilities, failed = predict(network, files, trained.card, bar.update)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,10 +18,12 @@ from medimg.commands._options import (
 from medimg.commands._training import (
     epoch_bar,
     given,
+    guesses,
     network_options,
     read_data,
     ready,
     recipe_from,
+    resumable,
     training_options,
 )
 
@@ -43,7 +46,7 @@ def train(
     from medimg.training.run import train_run
 
     network, loaded = start_network(experiment, job, weights)
-    with epoch_bar(job, experiment) as (on_step, on_epoch):
+    with resumable(job.folder), epoch_bar(job, experiment) as (on_step, on_epoch):
         return train_run(
             experiment,
             network,
@@ -143,13 +146,15 @@ def finish(job: Job, experiment: Experiment, finished: Finished, next_step: str)
         index=experiment.data.index,
         fingerprint=experiment.data.fingerprint,
         split_hash=experiment.data.split_hash,
-        findings=finished.findings,
+        findings=(*guesses(experiment.data.index), *finished.findings),
         runtime=finished.runtime,
         settings=experiment.recipe.model_dump(),
     )
 
 
 def say_result(job: Job, finished: Finished) -> None:
+    from medimg.training.answers import in_words
+
     result = finished.result
     job.say(
         f"{result['epochs']} epochs (stopped by {result['stopped_by']}), best epoch "
@@ -164,7 +169,10 @@ def say_result(job: Job, finished: Finished) -> None:
         if result["metrics"].get(name) is not None
     ]
     if values:
-        job.say("Validation (it chose the epoch, so it flatters): " + ", ".join(values))
+        job.say(
+            f"Validation{in_words(result['threshold'])} (it chose the epoch, so it flatters): "
+            + ", ".join(values)
+        )
 
 
 def unfinished(folder: Path) -> tuple[Recipe, Progress | None]:
@@ -175,38 +183,51 @@ def unfinished(folder: Path) -> tuple[Recipe, Progress | None]:
     """
     from medimg.core.errors import InputError
     from medimg.core.recipe import read_recipe, resolve
-    from medimg.core.runs import RECIPE, REPORT
+    from medimg.core.runs import RECIPE, REPORT, is_hopeless
+    from medimg.core.runs import unfinished as as_error
     from medimg.training.loop import Checkpoints
 
     if not (folder / RECIPE).is_file():
-        raise InputError(f"{folder} holds no recipe.yaml: it is no run folder")
+        raise InputError(
+            f"{folder} holds no recipe.yaml: it is no run folder",
+            "Give the folder of a training that was cut short.",
+        )
     if (folder / REPORT).is_file():
         raise InputError(
-            f"{folder} is finished", f"Go on from its weights: medimg finetune {folder}"
+            f"{folder} is finished", f"Go on from its weights: medimg finetune {quote(str(folder))}"
         )
+    if is_hopeless(folder):
+        raise as_error(folder)
     recipe = resolve(read_recipe(folder / RECIPE), {})
     return recipe, Checkpoints(folder / "checkpoints").read()
 
 
 def go_on(folder: Path, common: dict[str, Any]) -> None:
     """`--resume RUN`: the same recipe, the same split, from the last epoch that ended."""
-    from medimg.core.errors import InputError
-    from medimg.training.run import SPLITS
-
     recipe, state = unfinished(folder)
     if recipe.parent:
-        raise InputError(
-            f"{folder} is an unfinished finetune of {recipe.parent}",
-            f"Start it again: medimg finetune {recipe.parent}",
-        )
+        from medimg.commands import finetune
+
+        finetune.go_on(folder, recipe, state, common)
+        return
     job = Job("train", seed=recipe.seed, **common, folder=folder)
-    pinned = recipe.model_copy(update={"splits": str(folder / SPLITS), "split_ratios": None})
-    data = read_data(job, pinned)
-    experiment = ready(job, pinned, data)
+    data = read_data(job, pinned(recipe, folder))
+    experiment = ready(job, pinned(recipe, folder), data)
+    say_going_on(job, folder, recipe, state)
+    finished = train(experiment, job, weights=recipe.weights, resume=state)
+    finish(job, experiment, finished, f"medimg evaluate {quote(str(folder))}")
+
+
+def pinned(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe with the split that the run folder holds."""
+    from medimg.core.runs import SPLITS
+
+    return recipe.model_copy(update={"splits": str(folder / SPLITS), "split_ratios": None})
+
+
+def say_going_on(job: Job, folder: Path, recipe: Recipe, state: Progress | None) -> None:
     done = state.epoch if state else 0
     job.say(f"Going on with {folder} after epoch {done} of {recipe.epochs}")
-    finished = train(experiment, job, weights=recipe.weights, resume=state)
-    finish(job, experiment, finished, f"medimg evaluate {folder}")
 
 
 @click.command("train", epilog="Example: medimg train ./chest_xray --model cnn3 --epochs 20")
@@ -215,7 +236,7 @@ def go_on(folder: Path, common: dict[str, Any]) -> None:
 @split_options
 @backend_option
 @network_options
-@training_options
+@training_options()
 @click.option("--weights", metavar="none|RUN", help="Start from the weights of another run.")
 @click.option("--resume", metavar="RUN", help="Go on with an unfinished run folder.")
 @report_options
@@ -244,7 +265,7 @@ def command(
     job.subject = f"{experiment.spec.name}-{data.index.name}"
     experiment = resolve_learning_rate(experiment, job)
     finished = train(experiment, job, weights=recipe.weights)
-    finish(job, experiment, finished, f"medimg evaluate {job.folder}")
+    finish(job, experiment, finished, f"medimg evaluate {quote(str(job.folder))}")
 
 
 def refuse_settings(flags: dict[str, Any]) -> None:

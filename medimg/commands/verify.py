@@ -2,47 +2,38 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from medimg.commands._job import COLOURS, Job
-from medimg.commands._options import dataset_options, report_options
+from medimg.commands._job import Job
+from medimg.commands._options import dataset_options, key_values, report_options
 from medimg.commands.split import typed
 
 if TYPE_CHECKING:
+    from medimg.commands._scan import Scanned
     from medimg.core.checking import CheckContext, Checked
-    from medimg.core.types import DatasetIndex, Finding, Sample
+    from medimg.core.scan_cache import ScanCache
+    from medimg.core.types import Finding
 
-# a file stands in evaluation for what training must not have seen: it is kept where it judges
-KEPT_FIRST = {"test": 0, "val": 1, "train": 2, None: 3}
-SHOWN_ITEMS = 3
-SHOWN_FILES = 3
-INDENT = 8
-# errors that leaving files out mends
-CLEANABLE = {
-    "unreadable",
-    "truncated",
-    "empty-file",
-    "decompression-bomb",
-    "patient-leakage",
-    "duplicates-across-splits",
-    "duplicates-across-classes",
-}
+PAGE = "page.html"
+Checks = Mapping[str, Callable[..., "list[Finding]"]]
 
 
 @dataclass(frozen=True)
 class Verified:
-    """A dataset's checks by name, worst first in `findings`."""
+    """A dataset's checks by name; findings worst first.
+
+    Args:
+        known: what a baseline has already, no longer among the findings.
+    """
 
     checks: dict[str, Checked]
     findings: tuple[Finding, ...]
-    files: int
-    images_per_second: float | None
+    known: tuple[Finding, ...] = field(default=())
 
     @property
     def errors(self) -> int:
@@ -52,26 +43,45 @@ class Verified:
     def warnings(self) -> int:
         return sum(f.severity == "warning" for f in self.findings)
 
+    def beside(self, accepted: list[dict[str, Any]]) -> Verified:
+        """The same without what an earlier report's findings name already."""
+        from medimg.core.baseline import beside
+
+        new, old = beside(self.findings, accepted)
+        return Verified(self.checks, new, old)
+
+    def fails(self, on: str) -> bool:
+        """Whether there is an error, or a warning where those count too."""
+        return bool(
+            self.errors if on == "error" else on == "warning" and self.errors + self.warnings
+        )
+
 
 def verify(
     context: CheckContext,
-    checks: Mapping[str, Callable[..., list[Finding]]],
-    seconds: float = 0.0,
+    checks: Checks,
     wanted: Callable[[str], bool] = lambda name: True,
+    cache: ScanCache | None = None,
 ) -> Verified:
     """Runs the checks over a scanned dataset.
 
     Args:
-        seconds: what the scan took.
         wanted: whether a check that the layout's reader makes was asked for, by its name.
+        cache: where outcomes are kept; unchanged data are not judged twice.
     """
     from medimg.core.checking import RANK, run_checks
+    from medimg.core.scan_cache import outcomes_key
 
-    outcomes = run_checks(checks, context, lambda name: not wanted(name))
+    key = outcomes_key(context, checks) if cache else ""
+    outcomes = cache.outcomes(key) if cache else None
+    if outcomes is None:
+        outcomes = run_checks(checks, context, lambda name: not wanted(name))
+        if cache:
+            cache.keep_outcomes(key, outcomes)
+    outcomes = {name: c for name, c in outcomes.items() if name in checks or wanted(name)}
     findings = [f for outcome in outcomes.values() for f in outcome.findings]
     findings.sort(key=lambda f: (RANK[f.severity], f.check))
-    rate = len(context.scan) / seconds if seconds > 0 else None
-    return Verified(outcomes, tuple(findings), len(context.scan), rate)
+    return Verified(outcomes, tuple(findings))
 
 
 def choice(
@@ -91,158 +101,82 @@ def choice(
     return lambda name: (not only or name in only) and name not in skip
 
 
-# -- a clean index ---------------------------------------------------------------------------
+def settings(given: Mapping[str, str], job: Job, known: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Check to parameter to value, of `--set`.
 
-
-def clean(context: CheckContext) -> tuple[list[Sample], list[str]]:
-    """(samples without those in error, what was left out in words).
-
-    Unreadable files go. Of copies in two classes all go, since one label is wrong. Of copies and
-    of patients on two sides of the split only those of one side stay, test before val before
-    train: evaluation stays as published.
+    Raises:
+        UsageError: no such check or parameter, or a value that is none.
     """
-    from medimg.core.checking import grouped
-    from medimg.core.near_copies import keys_of
+    from medimg.core.parameters import settings_of
 
-    kept = context.readable()
-    picture = keys_of(kept, context.scan, context.near_copies)
-    words = [left_out(len(context.index) - len(kept), "unreadable")]
-    same = grouped(kept, lambda s: picture[s.path])
-    ambiguous = {p for p, own in same.items() if len({s.label for s in own}) > 1}
-    before = len(kept)
-    kept = [s for s in kept if picture[s.path] not in ambiguous]
-    words.append(left_out(before - len(kept), "in two classes"))
-    kept, dropped = keep_one_side(kept, lambda s: picture[s.path])
-    words.append(left_out(dropped, "copies of images that stand in evaluation"))
-    kept, dropped = keep_one_side(kept, lambda s: s.group)
-    words.append(left_out(dropped, "of patients who are in evaluation too"))
-    return kept, [w for w in words if w]
+    offered = job.manager.checks()
+    named = {key.rpartition(".")[0] for key in given}
+    checks = job.manager.functions({n: info for n, info in offered.items() if n in named})
+    return settings_of(given, checks, [n for n in known if n not in offered])
 
 
-def left_out(count: int, why: str) -> str:
-    return f"{count} {why}" if count else ""
+def baseline_of(file: str | None) -> list[dict[str, Any]] | None:
+    """The findings that were accepted, read before the work begins."""
+    from medimg.core.baseline import read_baseline
 
-
-def keep_one_side(
-    samples: list[Sample], key: Callable[[Sample], str | None]
-) -> tuple[list[Sample], int]:
-    """Samples whose key stands in one split alone: test before val before train."""
-    side: dict[str, str | None] = {}
-    for s in samples:
-        k = key(s)
-        if k is not None and (k not in side or KEPT_FIRST[s.split] < KEPT_FIRST[side[k]]):
-            side[k] = s.split
-    kept = [s for s in samples if (k := key(s)) is None or side[k] == s.split]
-    return kept, len(samples) - len(kept)
-
-
-# -- printing --------------------------------------------------------------------------------
-
-
-def say(job: Job, index: DatasetIndex, verified: Verified) -> None:
-    """Findings, worst first, then a line for what is fine."""
-    classes = f"{len(index.classes)} class{'es' * (len(index.classes) != 1)}"
-    job.say(
-        f"{index.name}: {counted(len(index), 'image')}, {classes}, "
-        f"layout {index.layout} ({index.reason})"
-    )
-    if index.recognised_by:
-        job.say(f"Known as {index.card}: {index.recognised_by}")
-    if index.patients:
-        job.say(f"Patients: {len(index.groups()):,}, {index.patients}")
-    else:
-        job.say(
-            "Patients: unknown, so nothing can be said about leakage "
-            "(-o group_regex=… or -o group=COLUMN names them)"
-        )
-    job.say("")
-    for finding in verified.findings:
-        say_finding(job, finding)
-    fine = [n for n, c in verified.checks.items() if not c.findings and c.status == "ok"]
-    if fine:
-        job.say(wrapped("ok", ", ".join(fine)))
-    aside: dict[str, list[str]] = {}
-    for name, outcome in verified.checks.items():
-        if outcome.status == "skipped":
-            aside.setdefault(outcome.reason or "", []).append(name)
-    for reason, names in aside.items():
-        job.say(wrapped("skipped", f"{', '.join(names)}: {reason}"))
-    job.say("")
-    rate = verified.images_per_second
-    job.say(
-        f"{counted(verified.errors, 'error')}, {counted(verified.warnings, 'warning')} in "
-        f"{counted(verified.files, 'image')}" + (f" ({rate:,.0f} images/s)" if rate else "")
-    )
-
-
-def say_finding(job: Job, finding: Finding) -> None:
-    """What is wrong, the first few items, the next step."""
-    label = click.style(f"{finding.severity:<{INDENT}}", fg=COLOURS[finding.severity])
-    job.say(f"{label}{finding.check}: {finding.message}")
-    shown = finding.items[:SHOWN_ITEMS] if finding.severity != "info" else ()
-    for row in shown:
-        job.say(" " * INDENT + "  " + in_words(row))
-    if len(finding.items) > len(shown) > 0:
-        job.say(" " * INDENT + f"  … and {len(finding.items) - len(shown):,} more in the report")
-    if finding.hint:
-        job.say(" " * INDENT + f"→ {finding.hint}")
-
-
-def wrapped(label: str, text: str) -> str:
-    """A label and a text over several lines, indented like the findings."""
-    import textwrap
-
-    return textwrap.fill(
-        text,
-        96,
-        initial_indent=f"{label:<{INDENT}}",
-        subsequent_indent=" " * INDENT,
-        break_on_hyphens=False,
-    )
-
-
-def counted(count: int, word: str) -> str:
-    return f"{count:,} {word}{'s' * (count != 1)}"
-
-
-def in_words(row: Mapping[str, Any]) -> str:
-    """An item on one line: files first, then what is said of them."""
-    parts = []
-    for key, value in row.items():
-        if key == "files":
-            # one side's file and another's say more than two of the same folder
-            shown = list(value) if len(value) <= SHOWN_FILES else [value[0], value[-1]]
-            more = len(value) - len(shown)
-            sign = {"nearly": " ≈ ", None: ", "}.get(row.get("identical"), " = ")
-            parts.append(sign.join(map(str, shown)) + (f" (and {more} more)" if more else ""))
-        elif key == "file":
-            parts.append(str(value))
-        elif isinstance(value, (list, tuple)):
-            parts += [f"{key} {', '.join(map(str, value))}"] if value else []
-        else:
-            parts.append(f"{key} {value}")
-    return "  ".join(parts)
+    return read_baseline(file) if file else None
 
 
 def next_step(dataset: str, verified: Verified) -> str:
     """The command to go on with."""
+    from medimg.core.clean_index import CLEANABLE
+
     errors = {f.check for f in verified.findings if f.severity == "error"}
     if errors & CLEANABLE:
         return f"Next: medimg verify {dataset} --write-clean clean.csv"
     if errors:
-        return "Next: see to the errors above; no file can be left out that would mend them."
+        return "Next: see to the errors above; leaving files out would not mend them."
     return f"Next: medimg train {dataset}"
 
 
-def list_checks(known: Mapping[str, str]) -> None:
-    """Names and summaries."""
+def list_checks(job: Job, known: Mapping[str, str], as_json: bool) -> None:
+    """Names, summaries, parameters with their defaults."""
+    import json
+
     from tabulate import tabulate
 
-    click.echo(tabulate(sorted(known.items()), headers=["check", "what it looks for"]))
+    from medimg.core.parameters import parameters_of
+
+    functions = job.manager.functions(job.manager.checks())
+    parameters = {
+        name: list(parameters_of(functions[name]).values()) if name in functions else []
+        for name in sorted(known)
+    }
+    if as_json:
+        rows = [
+            {
+                "check": name,
+                "summary": known[name],
+                "parameters": {p.name: {"default": p.default, "meaning": p.meaning} for p in own},
+            }
+            for name, own in parameters.items()
+        ]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    table = [
+        (name, known[name], "\n".join(f"{p.name}={p.default}" for p in own))
+        for name, own in parameters.items()
+    ]
+    headers = ["check", "what it looks for", "parameters (--set CHECK.NAME=VALUE)"]
+    click.echo(tabulate(table, headers=headers))
+    click.echo("\nWhat each parameter means: medimg verify --list --json")
 
 
-def result_of(verified: Verified, clean_file: str | None) -> dict[str, Any]:
+def result_of(
+    verified: Verified,
+    scanned: Scanned,
+    clean_file: str | None,
+    baseline: str | None,
+    page: str | None,
+) -> dict[str, Any]:
     """The report's `result`."""
+    from dataclasses import asdict
+
     return {
         "checks": {
             name: {
@@ -253,9 +187,14 @@ def result_of(verified: Verified, clean_file: str | None) -> dict[str, Any]:
             }
             for name, c in verified.checks.items()
         },
-        "files": verified.files,
-        "images_per_second": verified.images_per_second,
+        "files": len(scanned.records),
+        "images_per_second": scanned.images_per_second,
         "clean": clean_file,
+        "from_cache": scanned.cached,
+        "partial": scanned.missing,
+        "page": page,
+        "baseline": baseline
+        and {"file": baseline, "findings": [asdict(f) for f in verified.known]},
     }
 
 
@@ -264,7 +203,15 @@ def result_of(verified: Verified, clean_file: str | None) -> dict[str, Any]:
 @dataset_options
 @click.option("--only", multiple=True, metavar="CHECK", help="Run this check (repeatable).")
 @click.option("--skip", multiple=True, metavar="CHECK", help="Leave this check out (repeatable).")
-@click.option("--list", "listing", is_flag=True, help="List the checks and stop.")
+@click.option("--list", "listing", is_flag=True, help="List the checks and their parameters.")
+@click.option(
+    "--set",
+    "given",
+    multiple=True,
+    metavar="CHECK.NAME=VALUE",
+    callback=key_values("--set", "near-duplicates.distance=6"),
+    help="Set a parameter of a check (repeatable).",
+)
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "never"]),
@@ -273,10 +220,17 @@ def result_of(verified: Verified, clean_file: str | None) -> dict[str, Any]:
     help="What ends with exit code 1.",
 )
 @click.option(
+    "--baseline",
+    metavar="REPORT",
+    help="Show only what this earlier report.json (or its run folder) does not have.",
+)
+@click.option(
     "--write-clean",
     metavar="CSV",
     help="Write an index without the files in error; every command takes it as DATASET.",
 )
+@click.option("--html", "html", is_flag=True, help="Write a page that shows what was found, too.")
+@click.option("--no-cache", is_flag=True, help="Read every file again, changed or not.")
 @report_options
 def command(
     dataset: str | None,
@@ -286,52 +240,107 @@ def command(
     only: tuple[str, ...],
     skip: tuple[str, ...],
     listing: bool,
+    given: dict[str, str],
     fail_on: str,
+    baseline: str | None,
     write_clean: str | None,
+    html: bool,
+    no_cache: bool,
     **common: Any,
 ) -> None:
     """Verify a dataset: run every check and name the files. Exit code 1 when there are errors.
 
-    Your files are never moved or changed.
+    Your files are never moved or changed. Files that have not changed since the last time are not
+    read again.
     """
+    from medimg.commands._scan import scan_dataset
     from medimg.core.checking import READER_CHECKS, CheckContext
     from medimg.core.errors import UsageError
-    from medimg.core.index import fingerprint
-    from medimg.core.split import split_hash
+    from medimg.core.scan_cache import ScanCache
+    from medimg.reports.findings import say_dataset, say_findings, say_fine
 
     job = Job("verify", **common)
     offered = job.manager.checks()
-    known = {name: info.summary for name, info in offered.items()} | READER_CHECKS
+    known = READER_CHECKS | {name: info.summary for name, info in offered.items()}
     if listing:
-        list_checks(known)
+        list_checks(job, known, job.as_json)
         return
     if dataset is None:
         raise UsageError("no DATASET was given", "For example: medimg verify ./chest_xray")
     wanted = choice(known, only, skip)
+    accepted = baseline_of(baseline)
+    own = settings(given, job, known)
     checks = job.manager.functions({n: info for n, info in offered.items() if wanted(n)})
     index = job.open(dataset, layout, options, positive)
-    started = time.perf_counter()
-    records = job.scan(index)
-    context = CheckContext(index, records)
-    verified = verify(context, checks, time.perf_counter() - started, wanted)
-    say(job, index, verified)
-    for name, outcome in verified.checks.items():
-        if outcome.failed:
-            job.note(f"the check {name} failed: {outcome.reason}", severity="warning")
-    if write_clean:
+    cache = None if no_cache else ScanCache(index.source)
+    scanned = scan_dataset(job, index, cache)
+    card = job.manager.registry().datasets.get(index.card) if index.card else None
+    context = CheckContext(index, scanned.records, own, card)
+    verified = verify(context, checks, wanted, None if scanned.missing else cache)
+    if accepted is not None:
+        verified = verified.beside(accepted)
+    say_dataset(job.say, index)
+    say_findings(job.say, verified.findings)
+    say_fine(job.say, verified.checks)
+    say_summary(job, verified, scanned)
+    if write_clean and not scanned.missing:
         write_clean_index(job, context, write_clean)
-    else:
+    elif not scanned.missing:
         job.say(next_step(typed(dataset, layout, options), verified))
-    job.finish(
-        result_of(verified, write_clean),
+    finish(job, context, verified, scanned, write_clean, baseline, html)
+    if scanned.missing:
+        raise KeyboardInterrupt
+    if verified.fails(fail_on):
+        raise click.exceptions.Exit(1)
+
+
+def say_summary(job: Job, verified: Verified, scanned: Scanned) -> None:
+    """How many there are, beside the baseline's, and how fast it went."""
+    from medimg.reports.findings import counted
+
+    rate = scanned.images_per_second
+    words = [f"{rate:,.0f} images/s" if rate else ""]
+    words += [f"{scanned.cached:,} unchanged since the last time" if scanned.cached else ""]
+    words += [f"{scanned.missing:,} not read" if scanned.missing else ""]
+    aside = "; ".join(w for w in words if w)
+    if verified.known:
+        job.say(f"Known from the baseline: {', '.join(sorted({f.check for f in verified.known}))}")
+    job.say(
+        f"{counted(verified.errors, 'error')}, {counted(verified.warnings, 'warning')} in "
+        f"{counted(len(scanned.records), 'image')}" + (f" ({aside})" if aside else "")
+    )
+
+
+def finish(
+    job: Job,
+    context: CheckContext,
+    verified: Verified,
+    scanned: Scanned,
+    clean_file: str | None,
+    baseline: str | None,
+    html: bool,
+) -> None:
+    """The report, and the page about it."""
+    from medimg.core.index import fingerprint
+    from medimg.core.split import split_hash
+
+    index = context.index
+    digests = {p: r.sha256 for p, r in scanned.records.items()}
+    result = result_of(verified, scanned, clean_file, baseline, PAGE if html else None)
+    report = job.finish(
+        result,
         index=index,
-        fingerprint=fingerprint(index, {p: r.sha256 for p, r in records.items()}),
+        fingerprint=None if scanned.missing else fingerprint(index, digests),
         split_hash=split_hash(index.samples) if index.splits() else None,
         findings=verified.findings,
     )
-    failing = {"error": verified.errors, "warning": verified.errors + verified.warnings}
-    if failing.get(fail_on):
-        raise click.exceptions.Exit(1)
+    if html:
+        from medimg.core.report import read_report
+        from medimg.reports.html import size_in_words, verify_page, write_page
+
+        page = job.folder / PAGE
+        size = write_page(page, verify_page(read_report(report), index))
+        job.say(f"Page: {page} ({size_in_words(size)})")
 
 
 def write_clean_index(job: Job, context: CheckContext, file: str) -> None:
@@ -340,8 +349,10 @@ def write_clean_index(job: Job, context: CheckContext, file: str) -> None:
     Raises:
         InputError: nothing is left, or the file can't be written.
     """
+    from medimg.core.clean_index import clean
     from medimg.core.errors import InputError
     from medimg.core.index import write_index_csv
+    from medimg.reports.findings import counted
 
     kept, words = clean(context)
     if not kept:
@@ -357,4 +368,4 @@ def write_clean_index(job: Job, context: CheckContext, file: str) -> None:
     lost = set(context.index.class_counts()) - {s.label for s in kept}
     if lost:
         job.note(f"no image of {', '.join(sorted(lost))} is left", severity="warning")
-    job.say(f"Next: medimg train {file}")
+    job.say(f"Next: medimg train {typed(file, None, {})}")

@@ -46,9 +46,10 @@ READER_CHECKS = {
     "csv-missing-files": "Rows of a table whose image is not there",
     "csv-unlisted-files": "Images that no row of the table names",
     "nested-copy": "A copy of the dataset inside itself",
-    "patient-ids-unusable": "Images whose patient can't be told",
-    "wrong-level": "A reader pointed one level too high or too low",
+    "several-label-columns": "Columns beside the label's that look like labels too",
 }
+# they have nothing to look at where the labels come from folders
+TABLE_CHECKS = frozenset(READER_CHECKS) - {"nested-copy"}
 
 
 class NotApplicable(Exception):
@@ -175,7 +176,10 @@ def near_items(pairs: Sequence[NearCopy], context: CheckContext) -> tuple:
     """A row for each pair of near copies: all files that show them, and their correlation."""
     return tuple(
         copied(
-            context.pictures_of(pair), identical="nearly", correlation=round(pair.correlation, 5)
+            context.pictures_of(pair),
+            identical="nearly" if pair.confirmed else "no, alike",
+            correlation=round(pair.correlation, 5),
+            **({"mirrored": True} if pair.mirrored else {}),
         )
         for pair in pairs[:MOST_ITEMS]
     )
@@ -271,7 +275,7 @@ def run_checks(
     for name in (*READER_CHECKS, *(n for n in met if n not in READER_CHECKS)):
         if leave_out(name):
             continue
-        if name.startswith("csv-") and name not in met and context.index.layout != "csv":
+        if name in TABLE_CHECKS and name not in met and context.index.layout != "csv":
             outcomes[name] = Checked("skipped", (), 0.0, "the labels come from no table")
         else:
             outcomes[name] = Checked(status_of(met[name]), tuple(met[name]), 0.0)
@@ -293,12 +297,25 @@ def run_one(
         if not met:
             return Checked("skipped", (), time.perf_counter() - started, str(why))
         found = ()
-    except Exception as error:  # a stranger's check may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a stranger's check may raise anything, SystemExit too
         reason = f"{type(error).__name__}: {error}"
         seconds = time.perf_counter() - started
-        return Checked("skipped", tuple(met), seconds, reason, failed=True)
+        findings = (*met, unknown(name, reason))
+        return Checked("skipped", findings, seconds, reason, failed=True)
     findings = (*met, *found)
     return Checked(status_of(findings), findings, time.perf_counter() - started)
+
+
+def unknown(name: str, reason: str) -> Finding:
+    """The warning about a check that failed: what it looks for may be there or not."""
+    return Finding(
+        name,
+        "warning",
+        f"the check failed, so what it looks for is not known ({reason})",
+        hint=f"medimg plugins shows who offers it; without it: --skip {name}",
+    )
 
 
 def sound(finding: Any) -> Finding:

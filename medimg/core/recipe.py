@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from medimg.core.errors import InputError, UsageError, near_misses
 
+# settings that the command line calls otherwise
+OPTIONS = {"lr": "learning_rate", "option": "options", "o": "options"}
 Schedule = Literal["one-cycle", "cosine", "constant", "plateau"]
 
 
@@ -58,7 +60,7 @@ class Recipe(BaseModel):
 
     balance: str = "none"
     augment: str = "auto"
-    seed: int = 0
+    seed: int = Field(0, ge=0, le=2**32 - 1)
 
     parent: str | None = None
     unfreeze: float | None = Field(None, gt=0, le=1)
@@ -90,7 +92,8 @@ def resolve(
     known = list(Recipe.model_fields)
     for name in settings:
         if name not in known:
-            raise UsageError(f"no setting is called {name!r}", near_misses(name, known))
+            hint = f"Did you mean {OPTIONS[name]!r}?" if name in OPTIONS else ""
+            raise UsageError(f"no setting is called {name!r}", hint or near_misses(name, known))
     try:
         recipe = Recipe.model_validate(settings)
     except ValidationError as error:
@@ -120,9 +123,13 @@ def read_recipe(path: Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"the recipe {path} can't be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"the recipe {path} is no YAML: {error}") from error
+        raise InputError(
+            f"the recipe {path} can't be read: {error.strerror}", "Give a file: --recipe FILE.yaml"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"the recipe {path} is no YAML: {error}", "One setting a line, for example: epochs: 20"
+        ) from error
     if not isinstance(data, dict):
         raise InputError(f"the recipe {path} holds no settings", "For example: epochs: 20")
     return {str(key).replace("-", "_"): value for key, value in data.items()}

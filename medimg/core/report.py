@@ -24,6 +24,7 @@ from medimg.core.results import RESULTS, FindingModel
 from medimg.core.types import DatasetIndex, Finding, RuntimeInfo
 
 SCHEMA = "medimg.report/1"
+DAMAGED = "Run the command that wrote it again, under another --name."
 
 
 class MedimgInfo(BaseModel):
@@ -119,7 +120,7 @@ def now() -> str:
 def finite(value: Any) -> Any:
     """The same data as JSON can hold it: arrays as lists, NaN and infinities as null."""
     if isinstance(value, Mapping):
-        return {str(k): finite(v) for k, v in value.items()}
+        return {readable(str(k)): finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [finite(v) for v in value]
     if hasattr(value, "tolist"):
@@ -128,7 +129,16 @@ def finite(value: Any) -> Any:
         return value.as_posix()
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value
+    return readable(value) if isinstance(value, str) else value
+
+
+def readable(text: str) -> str:
+    r"""The text with what no UTF-8 holds (bytes of an odd file name) as escapes.
+
+    >>> readable("r\udce9sum")
+    'r\\udce9sum'
+    """
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def summarise(
@@ -197,11 +207,11 @@ def build(
                 "backend": backend,
             },
             "invocation": {
-                "arguments": arguments,
+                "arguments": finite(arguments),
                 "settings": finite(settings),
                 "seed": seed,
             },
-            "dataset": dataset.model_dump() if dataset else None,
+            "dataset": finite(dataset.model_dump()) if dataset else None,
             "result": finite(data),
             "findings": [finite(asdict(f)) for f in findings],
             "seconds": round(seconds, 3),
@@ -216,22 +226,52 @@ def to_json(report: Envelope) -> str:
 def write_atomically(path: Path, data: str | bytes) -> None:
     """Writes beside the file and moves it into place: the old file or the new one, never half.
 
+    A link keeps pointing where it did. Devices and pipes (/dev/stdout) are written into, never
+    replaced.
+
     Raises:
-        InputError: the disk is full or the folder can't be written.
+        InputError: the disk is full, the folder can't be written, or `path` is a folder.
     """
+    # file names that are no UTF-8 are given back byte for byte
+    content = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", "Give the name of a file.")
     try:
+        if is_stream(path):
+            write_into(path, content)
+            return
+        path = Path(os.path.realpath(path)) if path.is_symlink() else path
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(data.encode() if isinstance(data, str) else data)
+                file.write(content)
             os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def is_stream(path: Path) -> bool:
+    """Whether `path` is a device, a pipe or another name of an open file (/dev/stdout)."""
+    full = os.path.abspath(path)
+    return full.startswith(("/dev/fd/", "/proc/", "/dev/std")) or (
+        path.exists() and not path.is_file()
+    )
+
+
+def write_into(path: Path, content: bytes) -> None:
+    """Appends to a device, pipe or open file, after what was printed so far."""
+    sys.stdout.flush()
+    with path.open("ab", buffering=0) as file:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[file.write(rest) or 0 :]
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:
@@ -259,9 +299,9 @@ def read_report(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", "Is this a run folder that finished?") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} can't be read as JSON: {error}") from error
+        raise InputError(f"{path} can't be read as JSON: {error}", DAMAGED) from error
     if not isinstance(data, dict) or not str(data.get("schema", "")).startswith("medimg.report/"):
-        raise InputError(f"{path} is no medimg report")
+        raise InputError(f"{path} is no medimg report", DAMAGED)
     return data
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from medimg.core.types import Severity
+
 
 class Result(BaseModel):
     """Numbers that don't exist are null, never NaN."""
@@ -17,6 +19,17 @@ Counts = dict[str, int]
 SplitCounts = dict[str, Counts]
 
 
+class FindingModel(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    check: str
+    severity: Severity
+    message: str
+    count: int = 0
+    items: list[dict[str, Any]] = Field(default_factory=list)
+    hint: str = ""
+
+
 class InspectResult(Result):
     layout_reason: str
     sizes: dict[str, Any]
@@ -25,6 +38,7 @@ class InspectResult(Result):
     intensity: dict[str, Any]
     groups: dict[str, Any] | None = None
     plots: list[str] = []
+    page: str | None = None
 
 
 class CheckStatus(Result):
@@ -34,14 +48,38 @@ class CheckStatus(Result):
     reason: str | None = None
 
 
+class Baseline(Result):
+    """An earlier report whose findings were accepted, and what of it is still there."""
+
+    file: str
+    findings: list[FindingModel]
+
+
 class VerifyResult(Result):
+    """`from_cache`: files known from an earlier run; `partial`: files that were not read."""
+
     checks: dict[str, CheckStatus]
     files: int
     images_per_second: float | None
     clean: str | None = None
+    baseline: Baseline | None = None
+    from_cache: int = 0
+    partial: int = 0
+    page: str | None = None
+
+
+class FoldSplit(Result):
+    """One fold as a complete split, in which it is the test part."""
+
+    counts: SplitCounts
+    groups: Counts | None
+    file: str
+    hash: str
 
 
 class SplitResult(Result):
+    """A split; with `folds` the parts are the folds, and each fold's own split stands there."""
+
     ratios: dict[str, float]
     counts: SplitCounts
     groups: Counts | None
@@ -49,6 +87,7 @@ class SplitResult(Result):
     hash: str = ""
     distance: float | None = None
     note: str | None = None
+    folds: list[FoldSplit] | None = None
 
 
 class BalanceResult(Result):
@@ -218,14 +257,3 @@ RESULTS: dict[str, type[Result]] = {
     "doctor": DoctorResult,
     "demo": DemoResult,
 }
-
-
-class FindingModel(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    check: str
-    severity: str
-    message: str
-    count: int = 0
-    items: list[dict[str, Any]] = Field(default_factory=list)
-    hint: str = ""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Sequence
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medimg.core.errors import InputError
+from medimg.core.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,19 +24,36 @@ REPORT = "report.json"
 RECIPE = "recipe.yaml"
 MODEL = "model"
 MODEL_CARD = "model/model.json"
+SPLITS = "splits.csv"
+STATE = "checkpoints/state.json"
+# how a training ended that going on with can't mend
+HOPELESS = "non-finite-loss"
+REWRITE = "medimg evaluate RUN writes predictions anew."
 PREDICTION_FIELDS = ("path", "split", "label", "group", "sha256")
+
+
+def check_name(name: str) -> None:
+    """Raises UsageError where a name of a folder is none, or leads out of the folder around it."""
+    if name in ("", ".", "..") or name != name.strip() or set(name) & set("/\\\0\n"):
+        raise UsageError(
+            f"--name {name!r} is not the name of a folder",
+            "Give a name without / or ..; where it goes: --out DIR",
+        )
 
 
 def new_run_folder(out: Path, command: str, subject: str, name: str | None = None) -> Path:
     """A fresh folder `<out>/<name or UTC stamp-command-subject>`.
 
     Raises:
+        UsageError: the name leads out of `out`.
         InputError: the name is taken by a finished run, or the folder can't be made.
     """
     from medimg.core.report import cannot_write
 
+    if name is not None:
+        check_name(name)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", subject).strip("-.") or "run"
+    plain = re.sub(r"[^\w.-]+", "-", subject).strip("-.") or "run"
     folder = out / (name or f"{stamp}-{command}-{plain}")
     try:
         if name is not None:
@@ -141,10 +160,10 @@ def read_predictions(path: Path) -> Predictions:
     import numpy as np
 
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             rows = list(csv.DictReader(file))
     except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror}") from error
+        raise InputError(f"{path} can't be read: {error.strerror}", REWRITE) from error
     columns = [c for c in (rows[0] if rows else {}) if c and c.startswith("prob_")]
     missing = [f for f in PREDICTION_FIELDS if rows and f not in rows[0]]
     if not rows or not columns or missing:
@@ -153,7 +172,9 @@ def read_predictions(path: Path) -> Predictions:
     try:
         probabilities = np.array([[float(r[c]) for c in columns] for r in rows])
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path} holds a probability that is no number: {error}") from error
+        raise InputError(
+            f"{path} holds a probability that is no number: {error}", REWRITE
+        ) from error
     return Predictions(
         tuple(c.removeprefix("prob_") for c in columns),
         tuple(r["path"] for r in rows),
@@ -163,6 +184,61 @@ def read_predictions(path: Path) -> Predictions:
         probabilities,
         rows[0]["split"],
     )
+
+
+def write_run_splits(path: Path, samples: Iterable[Sample], sha256: Mapping[str, str]) -> None:
+    """`path,label,group,split,sha256`, a row an image, sorted by path: what a run was made of.
+
+    A splits file as every command takes it; the hash tells the pictures again wherever they lie.
+
+    Args:
+        sha256: of each image by its path.
+    """
+    import io
+
+    from medimg.core.report import write_atomically
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "label", "group", "split", "sha256"])
+    for s in sorted(samples, key=lambda s: s.path):
+        digest = sha256.get(s.path, "")
+        writer.writerow([s.path, s.label or "", s.group or "", s.split or "", digest])
+    write_atomically(path, text.getvalue())
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One image as it stood in a run: its part, and its content's hash (None in old runs)."""
+
+    split: str
+    sha256: str | None
+
+
+def read_run_splits(folder: Path) -> dict[str, Seen]:
+    """Path to what a run folder says of the image.
+
+    Raises:
+        InputError: the run's splits.csv can't be read.
+    """
+    file = folder / SPLITS
+    try:
+        with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as text:
+            rows = list(csv.DictReader(text))
+        return {r["path"]: Seen(r["split"], r.get("sha256") or None) for r in rows}
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        why = getattr(error, "strerror", None) or f"{type(error).__name__} {error}"
+        raise InputError(f"{file} can't be read: {why}", "Train it again.") from error
+
+
+def pictures_in(path: Path) -> Counter[tuple[str, str]]:
+    """(sha256, label) of each image of a predictions.csv, without its numbers.
+
+    Raises:
+        OSError, KeyError: it can't be read, or lacks a column.
+    """
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as text:
+        return Counter((row["sha256"], row["label"]) for row in csv.DictReader(text))
 
 
 @dataclass(frozen=True)
@@ -186,6 +262,33 @@ class Run:
         return self.folder.name
 
 
+def unfinished(folder: Path) -> InputError:
+    """The error for a run folder without a report: what it is, and whether to go on with it."""
+    if not (folder / RECIPE).is_file():
+        return InputError(
+            f"{folder} holds no report.json: it is no run folder",
+            "Give a folder that medimg train or finetune made.",
+        )
+    if is_hopeless(folder):
+        return InputError(
+            f"{folder} holds no report.json: its training ended because the loss was no number",
+            "Train anew at a lower learning rate: --lr auto, or medimg lr-find DATASET",
+        )
+    return InputError(
+        f"{folder} holds no report.json: the run did not finish",
+        f"Go on with it: medimg train --resume {shlex.quote(str(folder))}",
+    )
+
+
+def is_hopeless(folder: Path) -> bool:
+    """Whether the training in an unfinished run folder broke down, so that it would again."""
+    try:
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        return state["stopped_by"] == HOPELESS
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def read_run(folder: Path) -> Run:
     """A trained run.
 
@@ -199,14 +302,7 @@ def read_run(folder: Path) -> Run:
     if not folder.exists():
         raise InputError(f"the run folder {folder} does not exist", "ls runs/ shows your runs.")
     if not (folder / REPORT).is_file():
-        unfinished = (folder / RECIPE).is_file()
-        raise InputError(
-            f"{folder} holds no report.json"
-            + (": the run did not finish" if unfinished else ": it is no run folder"),
-            f"Go on with it: medimg train --resume {folder}"
-            if unfinished
-            else "Give a folder that medimg train or finetune made.",
-        )
+        raise unfinished(folder)
     report = read_report(folder / REPORT)
     if report.get("command") not in ("train", "finetune"):
         raise InputError(

@@ -6,7 +6,7 @@ Each file is read and decoded once, on all cores (cv2 and hashlib release the GI
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -17,7 +17,7 @@ import xxhash
 from medimg.core.images import UnreadableImage, check_file, plain_array, to_bytes, unpack_bgr
 from medimg.core.metadata import NOTHING, Metadata, metadata_of
 from medimg.core.types import DatasetIndex, Sample, Source
-from medimg.core.workers import in_blocks, one_thread_a_call
+from medimg.core.workers import in_blocks, one_thread_a_call, pieces
 
 BINS = 64
 PERCENTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
@@ -99,15 +99,39 @@ class ScanRecord:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Small arrays as bytes: they come from other processes by the hundred thousand."""
+        return restored, (self._values(np.ndarray.tobytes),)
+
+    def to_json(self) -> list[Any]:
+        """Its values in order, as JSON can hold them."""
+        return self._values(lambda array: array.tobytes().hex())
+
+    @classmethod
+    def from_json(cls, values: list[Any]) -> ScanRecord:
+        """The record that `to_json` gave.
+
+        Raises:
+            ValueError, TypeError: it gave something else.
+        """
+        values = [tuple(v) if isinstance(v, list) else v for v in values]
+        for place in ARRAYS:
+            if values[place] is not None:
+                values[place] = bytes.fromhex(values[place])
+        return restored(values)
+
+    def _values(self, packed: Callable[[np.ndarray], Any]) -> list[Any]:
         values = [getattr(self, name) for name in RECORD_FIELDS]
         for place, kept in ARRAYS.items():
             if values[place] is not None:
-                values[place] = np.asarray(values[place], kept).tobytes()
-        return restored, (values,)
+                values[place] = packed(np.asarray(values[place], kept))
+        return values
 
 
 RECORD_FIELDS = tuple(field.name for field in fields(ScanRecord))
 ARRAYS = {RECORD_FIELDS.index("histogram"): np.uint16, RECORD_FIELDS.index("features"): np.float32}
+
+
+# of a file that an interrupted scan did not reach
+NOT_READ = ScanRecord("", error="it was not read: the scan was interrupted", kind="not-read")
 
 
 def restored(values: list[Any]) -> ScanRecord:
@@ -134,9 +158,18 @@ def scan_samples(
     workers: int | None = None,
 ) -> dict[str, ScanRecord]:
     """Path to record of some samples."""
-    paths = list(dict.fromkeys(s.path for s in samples))
+    return dict(scan_paths(dict.fromkeys(s.path for s in samples), source, progress, workers))
+
+
+def scan_paths(
+    paths: Iterable[str],
+    source: Source,
+    progress: Callable[[int], object] | None = None,
+    workers: int | None = None,
+) -> Iterator[tuple[str, ScanRecord]]:
+    """The same of paths, one after the other, so that an interrupt leaves what is done."""
     with one_thread_a_call():
-        return in_blocks(paths, lambda block: examine_all(block, source), progress, workers)
+        yield from pieces(list(paths), lambda b: examine_all(b, source), progress, workers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ class Assignment:
         split_of: path to part.
         counts: part to class to images.
         groups: part to patients (images without a patient count as one each).
+        class_groups: class to patients that have an image of it.
         distance: the largest difference of a part's share of the images from its ratio, 0..1.
         gaps: classes that are missing in a part, and why.
         unit: what is kept on one side: `patient`, `image`, or `patient or image` where only
@@ -54,6 +55,7 @@ class Assignment:
     split_of: Mapping[str, str]
     counts: Mapping[str, Mapping[str, int]]
     groups: Mapping[str, int]
+    class_groups: Mapping[str, int]
     distance: float
     gaps: tuple[Gap, ...]
     unit: str
@@ -138,31 +140,53 @@ def make_split(
     Raises:
         UsageError: not two or three ratios, or one is not above 0.
     """
-    import numpy as np
-
     if len(ratios) not in (2, 3) or min(ratios) <= 0:
         raise UsageError(
             f"a split needs two or three ratios above 0, not {tuple(ratios)}", RATIOS_HINT
         )
     names = tuple(parts) if parts is not None else part_names(len(ratios))
-    shares = np.array(ratios, dtype=np.float64) / sum(ratios)
+    return deal(samples, dict(zip(names, ratios, strict=True)), seed, keep_together)
+
+
+def deal(
+    samples: Sequence[Sample],
+    ratios: Mapping[str, float],
+    seed: int,
+    keep_together: Mapping[str, str | None] | None = None,
+    kind: str = "parts",
+    starts: int = 1,
+) -> Assignment:
+    """The images dealt to any number of parts; what `make_split` promises.
+
+    Args:
+        ratios: part to its share, in any unit.
+        kind: what the parts are called where a class can't be in all of them.
+        starts: the best of so many searches is taken.
+    """
+    import numpy as np
+
+    from medimg.core.stratify import gap
+
+    shares = np.array(list(ratios.values()), dtype=np.float64) / sum(ratios.values())
     labels = sorted({str(s.label) for s in samples})
     place = {label: number for number, label in enumerate(labels)}
     label_of = np.array([place[str(s.label)] for s in samples], dtype=np.int64)
-    unit_of = _units(samples, seed, keep_together or {})
-    part_of_unit = _deal(unit_of, label_of, len(labels), shares, names)
-    return _told(
-        samples,
-        labels,
-        label_of,
-        unit_of,
-        part_of_unit,
-        dict(zip(names, shares.tolist(), strict=True)),
-    )
+    told = dict(zip(ratios, shares.tolist(), strict=True))
+    best: tuple[int, float] | None = None
+    for start in range(starts):
+        draw = f"{seed}.{start}" if start else f"{seed}"
+        unit_of = _units(samples, draw, keep_together or {})
+        part_of_unit = _deal(unit_of, label_of, len(labels), shares, list(ratios))
+        table = _table(unit_of, label_of, part_of_unit, (len(ratios), len(labels)))
+        distance = gap(table, shares)
+        if best is None or distance < best:
+            best = distance
+            dealt = _told(samples, labels, label_of, unit_of, part_of_unit, table, told, kind)
+    return dealt
 
 
 def _units(
-    samples: Sequence[Sample], seed: int, keep_together: Mapping[str, str | None]
+    samples: Sequence[Sample], seed: str, keep_together: Mapping[str, str | None]
 ) -> np.ndarray:
     """Int[N]: number of the unit that each image belongs to, units in an order drawn by seed."""
     import numpy as np
@@ -175,7 +199,7 @@ def _units(
     return np.array([number[name] for name in names], dtype=np.int64)
 
 
-def _draw(seed: int, name: str) -> bytes:
+def _draw(seed: str, name: str) -> bytes:
     """Each unit's own draw: it does not change when other units come or go."""
     return hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
 
@@ -227,7 +251,8 @@ def _deal(
     searched = np.unique(unit_of[~last])
     counts = np.zeros((len(searched), classes), dtype=np.int32)
     np.add.at(counts, (np.searchsorted(searched, unit_of[~last]), label_of[~last]), 1)
-    priority = [names.index(name) for name in IMPORTANCE if name in names]
+    # folds are alike
+    priority = [names.index(name) for name in IMPORTANCE if name in names] or None
     parts = np.full(len(sizes), -1, dtype=np.int64)
     parts[searched] = deal_units(counts, targets, priority, secure)
 
@@ -245,20 +270,32 @@ def _deal(
     return parts
 
 
+def _table(
+    unit_of: np.ndarray, label_of: np.ndarray, part_of_unit: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
+    """Int[P, K]: images of each class in each part."""
+    import numpy as np
+
+    table = np.zeros(shape, dtype=np.int64)
+    if len(unit_of):
+        np.add.at(table, (part_of_unit[unit_of], label_of), 1)
+    return table
+
+
 def _told(
     samples: Sequence[Sample],
     labels: list[str],
     label_of: np.ndarray,
     unit_of: np.ndarray,
     part_of_unit: np.ndarray,
+    table: np.ndarray,
     ratios: Mapping[str, float],
+    kind: str,
 ) -> Assignment:
     import numpy as np
 
     names = list(ratios)
     part_of = part_of_unit[unit_of] if len(unit_of) else unit_of
-    table = np.zeros((len(names), len(labels)), dtype=np.int64)
-    np.add.at(table, (part_of, label_of), 1)
     shares = table.sum(axis=1) / max(1, len(samples))
     units = np.bincount(part_of_unit, minlength=len(names))
     known = sum(s.group is not None for s in samples)
@@ -272,18 +309,24 @@ def _told(
             for name, row in zip(names, table.tolist(), strict=True)
         },
         groups=dict(zip(names, units.tolist(), strict=True)),
+        class_groups=dict(zip(labels, per_class, strict=True)),
         distance=max(
             (abs(s - r) for s, r in zip(shares.tolist(), ratios.values(), strict=True)), default=0.0
         )
         if samples
         else 0.0,
-        gaps=tuple(_gaps(names, labels, table, per_class, unit)),
+        gaps=tuple(_gaps(names, labels, table, per_class, unit, kind)),
         unit=unit,
     )
 
 
 def _gaps(
-    names: list[str], labels: list[str], table: np.ndarray, per_class: list[int], unit: str
+    names: list[str],
+    labels: list[str],
+    table: np.ndarray,
+    per_class: list[int],
+    unit: str,
+    kind: str,
 ) -> Iterable[Gap]:
     for k, label in enumerate(labels):
         for p, name in enumerate(names):
@@ -292,7 +335,7 @@ def _gaps(
             have = counted(per_class[k], unit)
             few = per_class[k] < len(names)
             why = (
-                f"{have} for {len(names)} parts"
+                f"{have} for {len(names)} {kind}"
                 if few
                 else (f"{have}, which other classes need elsewhere")
             )

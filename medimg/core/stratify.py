@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-# the search for a split that loses no class is exact up to this many steps
-SEARCH_STEPS = 50_000
+# the search for a split that loses no class, and that for one that loses as few as can be, are
+# each exact up to this many steps, shared by the parts
+SEARCH_STEPS = 150_000
 SEARCH_REQUIREMENTS = 240
 # pairs are tried in full up to this many patients a part, then among the first so many
 SWAP_UNITS = 400
@@ -74,7 +75,7 @@ def deal_singles(
 
 
 def deal_units(
-    counts: np.ndarray, targets: np.ndarray, priority: Sequence[int], secure: np.ndarray
+    counts: np.ndarray, targets: np.ndarray, priority: Sequence[int] | None, secure: np.ndarray
 ) -> np.ndarray:
     """The part of each unit: no class lost where it can be helped, then shares as asked.
 
@@ -82,7 +83,8 @@ def deal_units(
         counts: Int[U, K], images of each class a unit holds; rows in the order in which equals
             are taken (a random one, fixed by the seed).
         targets: Float[P, K], images of each class a part should hold.
-        priority: the parts in the order in which a class that can't be everywhere goes to them.
+        priority: the parts in the order in which a class that can't be everywhere goes to them;
+            None: they are alike, and that none is empty comes first.
         secure: Bool[K], classes that reach every part anyway, by images dealt afterwards.
     Returns:
         Int[U], part numbers.
@@ -91,10 +93,24 @@ def deal_units(
         return np.zeros(0, dtype=np.int64)
     board = Board(counts, targets, secure)
     board.place_greedily(np.full(len(counts), -1))
-    if board.loses_a_class():
+    if board.lost():
         board.place_greedily(_pins(board.has, counts, len(targets), priority))
     board.improve()
     return board.parts
+
+
+def gap(held: np.ndarray, shares: np.ndarray) -> tuple[int, float]:
+    """(classes that parts lack, squared gap as a `Board` counts it); the smaller the better.
+
+    Args:
+        held: Int[P, K], images of each class in each part.
+        shares: Float[P], what each part was to hold, adding up to 1.
+    """
+    columns = np.column_stack([held, held.sum(axis=1)])
+    columns = columns[:, columns.any(axis=0)]
+    of_class = columns / columns.sum(axis=0)
+    squared = (of_class - shares[:, None]) ** 2 / shares[:, None]
+    return int((columns == 0).sum()), round(float(squared.sum()), 12)
 
 
 class Board:
@@ -126,8 +142,9 @@ class Board:
         """Int[P, K + 1], units of each part that hold the class; last, units of any class."""
         return np.array([self.has[self.parts == p].sum(axis=0) for p in range(len(self.targets))])
 
-    def loses_a_class(self) -> bool:
-        return bool((self.cover()[:, self.has.any(axis=0)] == 0).any())
+    def lost(self) -> int:
+        """How often a part holds none of a class that units could bring it."""
+        return int((self.cover()[:, self.has.any(axis=0)] == 0).sum())
 
     def place_greedily(self, pins: np.ndarray) -> None:
         """Every unit where it lowers the gap most; `pins` Int[U] are placed already (-1: not).
@@ -215,14 +232,17 @@ class Board:
 # -- which class can be in which part ------------------------------------------------------------
 
 
-def _pins(has: np.ndarray, counts: np.ndarray, parts: int, priority: Sequence[int]) -> np.ndarray:
+def _pins(
+    has: np.ndarray, counts: np.ndarray, parts: int, priority: Sequence[int] | None
+) -> np.ndarray:
     """Int[U]: part of the few units that bring every class everywhere, -1 for the others."""
     number = has.sum(axis=0).tolist()
     anything = len(number) - 1
     classes = sorted((k for k in range(anything) if number[k]), key=lambda k: (number[k], k))
-    first, *others = priority
+    first, *others = priority or range(parts)
+    filled = [(anything, p) for p in (first, *others) if number[anything]]
     wanted = [(k, first) for k in classes]
-    wanted += [(anything, p) for p in priority if number[anything]]
+    wanted = [*filled, *wanted] if priority is None else [*wanted, *filled]
     wanted += [(k, p) for p in others for k in classes]
     kinds: dict[int, list[int]] = {}
     share = (counts / np.maximum(counts.sum(axis=0), 1)).max(axis=1)
@@ -230,9 +250,10 @@ def _pins(has: np.ndarray, counts: np.ndarray, parts: int, priority: Sequence[in
         mask = sum(1 << int(k) for k in np.nonzero(has[unit])[0])
         kinds.setdefault(mask, []).append(unit)
     pins = np.full(len(counts), -1, dtype=np.int64)
-    for mask, part in Cover(kinds, parts, priority).best(wanted):
+    for mask, part in Cover(kinds, parts, [first, *others]).best(wanted):
         # small patients do where few images are wanted; the first part takes a large one
-        pins[kinds[mask].pop(-1 if part == priority[0] else 0)] = part
+        large = priority is not None and part == first
+        pins[kinds[mask].pop(-1 if large else 0)] = part
     return pins
 
 
@@ -263,6 +284,7 @@ class Cover:
         deal = self._solve(wanted)
         if deal is not None:
             return deal
+        self.steps = 0
         kept: list[tuple[int, int]] = []
         deal = []
         for requirement in wanted:
@@ -290,7 +312,6 @@ class Cover:
         lacking = [0] * self.parts
         for k, part in wanted:
             lacking[part] |= 1 << k
-        self.steps = 0
         return self._search(tuple(lacking), dict(self.kinds), set())
 
     def _search(
@@ -302,7 +323,7 @@ class Cover:
         state = (lacking, tuple(left.values()))
         tightest = self._tightest(lacking, left)
         self.steps += 1
-        if tightest is None or state in failed or self.steps > SEARCH_STEPS:
+        if tightest is None or state in failed or self.steps > SEARCH_STEPS // self.parts:
             return None
         part = next(p for p in self.priority if lacking[p] >> tightest & 1)
         for mask in self._by_use(tightest, lacking[part], left):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,6 +36,11 @@ def stem(path: str) -> str:
     """
     name = path.rsplit("/", 1)[-1]
     return name.rsplit(".", 1)[0] if is_image_name(name) else name
+
+
+def composed(name: str) -> str:
+    """A name without case, its accents as one character each: macOS writes `é` as two."""
+    return unicodedata.normalize("NFC", name.lower())
 
 
 class Pictures:
@@ -74,11 +80,11 @@ class Pictures:
 
     @cached_property
     def by_name(self) -> dict[str, list[str]]:
-        return grouped((p.rsplit("/", 1)[-1].lower(), p) for p in self.paths)
+        return grouped((composed(p.rsplit("/", 1)[-1]), p) for p in self.paths)
 
     @cached_property
     def by_stem(self) -> dict[str, list[str]]:
-        return grouped((stem(p).lower(), p) for p in self.paths)
+        return grouped((composed(stem(p)), p) for p in self.paths)
 
     @cached_property
     def by_number(self) -> dict[int, list[str]]:
@@ -100,8 +106,8 @@ class Pictures:
             return Match((at,), "path")
         name = text.rsplit("/", 1)[-1]
         if is_image_name(name):
-            return self.narrowed(self.by_name.get(name.lower(), []), text, split, "name")
-        found = self.narrowed(self.by_stem.get(name.lower(), []), text, split, "stem")
+            return self.narrowed(self.by_name.get(composed(name), []), text, split, "name")
+        found = self.narrowed(self.by_stem.get(composed(name), []), text, split, "stem")
         number = NUMBER.fullmatch(name)
         if found is None and number:
             number_paths = self.by_number.get(int(number[1]), [])

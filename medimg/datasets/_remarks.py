@@ -11,6 +11,15 @@ from medimg.datasets._masks import MASK_VALUES, suffix
 from medimg.datasets._table import Row, Table
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """A number with its noun.
+
+    >>> counted(1, "image"), counted(1200, "image"), counted(2, "image has", "images have")
+    ('1 image', '1,200 images', '2 images have')
+    """
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
 def missing_files(table: Table, column: str, missing: Sequence[Row]) -> Finding:
     """Rows that name no image that is there."""
     cells = [row.cells.get(column, "") for row in missing]
@@ -18,8 +27,9 @@ def missing_files(table: Table, column: str, missing: Sequence[Row]) -> Finding:
     return Finding(
         "csv-missing-files",
         "warning",
-        f"{len(missing):,} of {len(table.rows):,} rows of {table.name} name no image that is "
-        f"there ({missing[0].place()}: {cells[0] or 'blank'})",
+        f"{len(missing):,} of {counted(len(table.rows), 'row')} of {table.name} "
+        f"{'names' if len(missing) == 1 else 'name'} no image that is there "
+        f"({missing[0].place()}: {cells[0] or 'blank'})",
         len(missing),
         tuple({"file": cell, "line": row.line} for cell, row in islice(places, MOST_ITEMS)),
         "If they lie elsewhere: -o images=FOLDER",
@@ -46,8 +56,8 @@ def duplicate_rows(table: Table, copies: Mapping[str, int]) -> Finding:
     return Finding(
         "csv-duplicate-rows",
         "warning",
-        f"{len(copies):,} images stand in more than one row of {table.name} "
-        f"({more:,} rows too many): {next(iter(copies))}",
+        f"{counted(len(copies), 'image stands', 'images stand')} in more than one row of "
+        f"{table.name} ({counted(more, 'row')} too many): {next(iter(copies))}",
         more,
         tuple({"file": path, "copies": n} for path, n in islice(copies.items(), MOST_ITEMS)),
     )
@@ -59,7 +69,8 @@ def two_labels(table: Table, labels: Mapping[str, Sequence[str]]) -> Finding:
     return Finding(
         "csv-contradictions",
         "error",
-        f"{len(labels):,} images have two labels in {table.name} and were left out: "
+        f"{counted(len(labels), 'image has', 'images have')} two labels in {table.name} and "
+        f"{'was' if len(labels) == 1 else 'were'} left out: "
         f"{path} is {' and '.join(found)}",
         len(labels),
         tuple({"file": p, "classes": list(f)} for p, f in islice(labels.items(), MOST_ITEMS)),
@@ -72,7 +83,8 @@ def two_patients(table: Table, paths: Sequence[str]) -> Finding:
     return Finding(
         "csv-contradictions",
         "error",
-        f"{len(paths):,} images have two patients or splits in {table.name} and were left out: "
+        f"{counted(len(paths), 'image has', 'images have')} two patients or splits in "
+        f"{table.name} and {'was' if len(paths) == 1 else 'were'} left out: "
         f"{paths[0]}",
         len(paths),
         files(paths),
@@ -85,8 +97,9 @@ def blank_labels(columns: Sequence[str], unlabelled: Sequence[Sample]) -> Findin
     return Finding(
         "missing-labels",
         "warning",
-        f"{len(unlabelled):,} images have a blank in {' and '.join(map(repr, columns[:3]))} and "
-        f"are left unlabelled: {unlabelled[0].path}",
+        f"{counted(len(unlabelled), 'image has', 'images have')} a blank in "
+        f"{' and '.join(map(repr, columns[:3]))} and "
+        f"{'is' if len(unlabelled) == 1 else 'are'} left unlabelled: {unlabelled[0].path}",
         len(unlabelled),
         files(sample.path for sample in unlabelled),
         "They are never trained on; give them a label or leave them.",
@@ -98,8 +111,34 @@ def unlisted_files(table: Table, paths: Sequence[str]) -> Finding:
     return Finding(
         "csv-unlisted-files",
         "info",
-        f"{len(paths):,} images have no row in {table.name}: {paths[0]}",
+        f"{counted(len(paths), 'image has', 'images have')} no row in {table.name}: {paths[0]}",
         len(paths),
         files(paths),
         "They have no label and are not read.",
+    )
+
+
+def swallowed(rows: Sequence[Row], lines: int) -> Finding:
+    """A quotation mark that is not closed: the rows up to the next one are one cell."""
+    return Finding(
+        "csv-encoding",
+        "error",
+        f"a quotation mark is not closed: {counted(lines, 'line')} "
+        f"{'is' if lines == 1 else 'are'} swallowed by one cell ({rows[0].place()})",
+        len(rows),
+        tuple({"file": row.file.name, "line": row.line} for row in rows[:MOST_ITEMS]),
+        "Close it, or take it away; a mark inside a cell is written twice.",
+    )
+
+
+def garbled_classes(table: Table, names: Sequence[str]) -> Finding:
+    """Classes whose names hang on a guessed encoding."""
+    return Finding(
+        "csv-encoding",
+        "warning",
+        f"{counted(len(names), 'class has a name', 'classes have names')} with letters that hang "
+        f"on the encoding, which was guessed: {', '.join(names[:6])}",
+        len(names),
+        tuple({"file": table.name, "class": name} for name in names[:MOST_ITEMS]),
+        "If these look wrong, save the table as UTF-8.",
     )

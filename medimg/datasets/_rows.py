@@ -22,6 +22,7 @@ from medimg.datasets import _remarks as remarks
 from medimg.datasets._columns import Columns
 from medimg.datasets._labels import read_labels
 from medimg.datasets._masks import photograph_extension, suffix
+from medimg.datasets._other_labels import other_labels
 from medimg.datasets._pictures import Match, Pictures, stem
 from medimg.datasets._table import Row, Table, is_blank
 
@@ -50,6 +51,9 @@ class Reading:
         self.findings += [*self.table.findings, *self.columns.findings]
         rows, paths = self._present()
         labels = self._labels(rows)
+        self.findings += self._broken_cells(rows, labels)
+        if not self.own:
+            self.findings += other_labels(self.table, self.columns, rows, paths, labels)
         kept = self._one_row_an_image(rows, paths, labels)
         made = [self._sample(rows[i], paths[i], labels[i]) for i in kept]
         unlabelled = tuple(s for s in made if s.label is None)
@@ -163,6 +167,20 @@ class Reading:
         if self.own:
             return [row.cells.get("label", "") or None for row in rows]
         return read_labels(rows, self.columns.labels)
+
+    def _broken_cells(self, rows: Sequence[Row], labels: Sequence[str | None]) -> Iterator[Finding]:
+        """What an open quotation mark or a guessed encoding did to images and labels."""
+        columns = (self.columns.image, *self.columns.labels)
+        torn = [r for r in self.table.rows if any("\n" in r.cells.get(c, "") for c in columns)]
+        if torn:
+            lines = sum(r.cells.get(c, "").strip().count("\n") for r in torn for c in columns)
+            yield remarks.swallowed(torn, lines)
+        guessed = any(
+            (f.check, f.severity) == ("csv-encoding", "info") for f in self.table.findings
+        )
+        strange = sorted({label for label in labels if label and not label.isascii()})
+        if guessed and strange:
+            yield remarks.garbled_classes(self.table, strange)
 
     def _one_row_an_image(
         self, rows: Sequence[Row], paths: Sequence[str], labels: Sequence[str | None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from medimg.api import Finding, InputError, is_image_name
 DELIMITERS = ",;\t|"
 # Latin-1 with the printable characters that Windows put in its gaps
 FALLBACK_ENCODING = "cp1252"
+LOST = "\N{REPLACEMENT CHARACTER}"
+# how the first byte of a UTF-8 letter looks in Latin-1, and what follows it
+TWICE = re.compile("[\\u00c2-\\u00f4][^\\x00-\\x7f]")
 BLANK = {"", "nan", "null", "n/a", "na", "<na>", "#n/a"}
 
 
@@ -90,7 +94,9 @@ def read_table(path: Path) -> Table:
         names = distinct([cell.strip() for cell in header[1]])
     if not body:
         raise InputError(f"{path} has a header and no rows", "A table needs a row an image.")
-    return Table((path,), tuple(names), [row_of(path, names, *line) for line in body], findings)
+    table = [row_of(path, names, *line) for line in body]
+    findings += garbled(path, text, table)
+    return Table((path,), tuple(names), table, findings)
 
 
 def row_of(path: Path, names: Sequence[str], line: int, cells: Sequence[str]) -> Row:
@@ -124,6 +130,49 @@ def decoded(path: Path) -> tuple[str, list[Finding]]:
     where = {"file": path.name, "line": line}
     finding = Finding("csv-encoding", "info", message, 1, (where,), hint)
     return data.decode(FALLBACK_ENCODING, errors="replace"), [finding]
+
+
+def garbled(path: Path, text: str, rows: Sequence[Row]) -> list[Finding]:
+    """The warnings that letters were lost, or that UTF-8 was taken for Latin-1 on the way."""
+    findings = []
+    if LOST in text:
+        line = next((r.line for r in rows if any(LOST in c for c in r.cells.values())), 1)
+        message = f"{path.name} has letters that were lost when it was saved ({LOST}, line {line})"
+        hint = "Export it again as UTF-8 from where it comes from."
+        where = {"file": path.name, "line": line}
+        findings.append(Finding("csv-encoding", "warning", message, 1, (where,), hint))
+    if TWICE.search(text) is None:
+        return findings
+    for row in rows:
+        broken = next(((c, whole) for c in row.cells.values() if (whole := mended(c))), None)
+        if broken:
+            message = (
+                f"{path.name} was saved as UTF-8 twice "
+                f"(line {row.line}: {broken[0]} is {broken[1]})"
+            )
+            hint = (
+                "Export it again as UTF-8 from where it comes from: one class may have two names."
+            )
+            where = {"file": path.name, "line": row.line}
+            findings.append(Finding("csv-encoding", "warning", message, 1, (where,), hint))
+            break
+    return findings
+
+
+def mended(cell: str) -> str | None:
+    """A cell whose UTF-8 bytes were read as Latin-1, as it was meant; None where it was not.
+
+    >>> mended("neumonÃ­a"), mended("neumonía")
+    ('neumonía', None)
+    """
+    if TWICE.search(cell) is None:
+        return None
+    for encoding in (FALLBACK_ENCODING, "latin-1"):
+        try:
+            return cell.encode(encoding).decode("utf-8")
+        except UnicodeError:
+            continue
+    return None
 
 
 def parsed(path: Path, text: str) -> list[tuple[int, list[str]]]:

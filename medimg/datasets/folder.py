@@ -21,6 +21,7 @@ from medimg.api import (
     UsageError,
     canonical_split,
     check_options,
+    is_image_name,
     near_misses,
 )
 from medimg.core.index import dataset_name, files, listed, with_patient_options
@@ -138,7 +139,8 @@ def found_classes(path: Path, tree: Tree, layout: str) -> DatasetIndex:
     if not names:
         raise InputError(
             f"no class folders and no CSV file in {path}: its images have no labels",
-            "Put each class's images into a folder of its name, or give a table: "
+            class_folder_hint(path)
+            or "Put each class's images into a folder of its name, or give a table: "
             "-o labels=FILE.csv (columns image, label)",
         )
     samples: list[Sample] = []
@@ -150,6 +152,28 @@ def found_classes(path: Path, tree: Tree, layout: str) -> DatasetIndex:
                 samples += found
                 declared |= {(s, folder.name) for s in splits_of(found, split)}
     return assemble(path, tree, layout, samples, declared, describe(splits, names))
+
+
+def class_folder_hint(path: Path) -> str:
+    """The folder above, where the one given looks like one class of several: images lie in it,
+    and in a folder beside it."""
+    parent = Path(os.path.abspath(path)).parent
+    try:
+        beside = sorted(f.name for f in parent.iterdir() if f.is_dir() and f.name != path.name)
+        holding = [name for name in beside if any(map(is_image, (parent / name).iterdir()))]
+    except OSError:
+        return ""
+    if not holding:
+        return ""
+    return (
+        f"If {path.name} is a class of its own, beside {shown(holding)}, point medimg at the "
+        f"folder above: {parent}"
+    )
+
+
+def is_image(file: Path) -> bool:
+    """Whether a file is called like an image, and is not hidden."""
+    return is_image_name(file.name) and not file.name.startswith(".")
 
 
 def class_samples(folder: Folder, split: str | None) -> list[Sample]:

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from medimg.core.types import DatasetIndex, Sample
 
 SAMPLES_A_CLASS = 8
-MOST_CLASSES = 8
+MOST_CLASSES = 16
 MOST_NUMBERED_BARS = 40
 LEGEND_ROWS = 16
+# bins of a histogram of 64: JPEG noise lifts a black surrounding to levels of this kind
+BLACK_BINS = 4
 # colours come again after eight classes
 LINE_STYLES = ("-", "--", ":", "-.")
 THUMBNAIL_PX = 160
@@ -77,6 +79,9 @@ def class_bars(index: DatasetIndex, path: Path, phantom: bool) -> None:
     axes[0].set_xticks(places + 0.4 - width / 2, names, **turned(names))
     axes[0].grid(False, axis="x")
     axes[0].set_ylabel("images")
+    axes[0].yaxis.get_major_locator().set_params(integer=True)
+    # room for the numbers on the tallest bars
+    axes[0].margins(y=0.08)
     if len(parts) > 1:
         legend_beside(axes[0])
     save(fig, path, title=f"{index.name}: images by class", phantom=phantom)
@@ -168,16 +173,19 @@ def cut_off_black(axis: Any, curves: np.ndarray) -> None:
     Args:
         curves: Float[K, 64], shares of grey levels by class.
     """
-    black, rest = curves[:, 0], curves[:, 1:].max()
-    if black.max() <= 2 * rest or rest == 0:
+    dark, rest = curves[:, :BLACK_BINS], curves[:, BLACK_BINS:].max()
+    if dark.max() <= 2 * rest or rest == 0:
         return
     axis.set_ylim(0, 1.25 * rest)
-    low, high = (f"{100 * share:.0f}" for share in (black.min(), black.max()))
-    share = f"{low} %" if low == high else f"{low} to {high} %, by class"
+    low, high = (f"{100 * share:.0f}" for share in (dark.sum(1).min(), dark.sum(1).max()))
+    share = f"{low} % of the pixels"
+    if low != high:
+        share = f"{low} to {high} % of the pixels, by class"
+    level = BLACK_BINS * 256 // curves.shape[1]
     axis.annotate(
-        f"black (levels 0 to 3): {share}",
-        (3, 1.22 * rest),
-        (12, 0),
+        f"levels 0 to {level - 1}: {share}",
+        (level, 1.22 * rest),
+        (8, 0),
         fontsize=8,
         va="top",
         textcoords="offset points",
@@ -192,6 +200,10 @@ def size_scatter(
     phantom: bool,
 ) -> None:
     """Width against height; a dot's area is the number of images of that size."""
+    distinct = {(records[s.path].width, records[s.path].height) for s in readable}
+    if len(distinct) == 1:
+        one_size(index, readable, *distinct.pop(), path, phantom)
+        return
     fig, axes = figure(1, width=5.6 + more_legend(index), height=4.6)
     for number, name in enumerate(index.classes):
         counts = Counter(
@@ -216,10 +228,23 @@ def size_scatter(
     legend = legend_beside(axes[0])
     for handle in legend.legend_handles:
         handle.set_sizes([30])
-    distinct = {(records[s.path].width, records[s.path].height) for s in readable}
-    width, height = min(distinct)
-    title = f"all {width}×{height} px" if len(distinct) == 1 else f"{len(distinct):,} sizes"
-    save(fig, path, title=f"{index.name}: {title}", phantom=phantom)
+    save(fig, path, title=f"{index.name}: {len(distinct):,} sizes", phantom=phantom)
+
+
+def one_size(
+    index: DatasetIndex, readable: list[Sample], width: int, height: int, path: Path, phantom: bool
+) -> None:
+    """The picture's outline with its sides written on: a scatter would be a single dot."""
+    fig, axes = figure(1, width=5.6, height=3.2)
+    axis = axes[0]
+    axis.bar([0], [height], width, color="#e8eef4", edgecolor=colour(0))
+    axis.text(0, height / 2, f"{width}×{height} px", ha="center", va="center")
+    axis.set_xlim(-0.6 * width, 0.6 * width)
+    axis.set_ylim(-0.1 * height, 1.1 * height)
+    axis.set_aspect("equal")
+    axis.axis("off")
+    title = f"{index.name}: all {len(readable):,} images have one size"
+    save(fig, path, title=title, phantom=phantom)
 
 
 def images_a_patient(index: DatasetIndex, path: Path, phantom: bool) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr
 
 from medimg.core.errors import InputError
 from medimg.core.scored import Scored, UndefinedMetric
@@ -28,8 +27,11 @@ def paired_bootstrap(
     Args:
         groups: the patient of each image; whole patients are drawn, as in bootstrap_intervals.
     Returns:
-        the difference with a percentile interval; p is two-sided from the difference over the
-        resamples' standard deviation, taken as normal.
+        the difference with a percentile interval, and the two-sided p of the same resamples: twice
+        the smaller share of them on either side of 0, (k + 1) / (R + 1), so that p and interval
+        tell one story. Where the runs differ on d images (patients), no exchange of the two
+        can show more than p = 2 / 2^d: p is never below it, and where it is above 1 - level
+        there is no interval.
     Raises:
         InputError: the two are not about the same images.
     Source:
@@ -50,9 +52,35 @@ def paired_bootstrap(
     reason = why_no_interval(drawn)
     if reason is not None:
         return Comparison(difference, None, None, None, method, reason)
-    error = float(np.std(drawn[np.isfinite(drawn)], ddof=1))
-    p = float(2 * ndtr(-abs(difference) / error))
+    apart = units_apart(first, second, metric, groups)
+    floor = min(1.0, 2.0 ** (1 - apart))
+    p = max(two_sided(drawn), floor)
+    if floor > 1 - level:
+        unit = "images" if groups is None else "patients"
+        few = f"the runs differ on {apart} {unit}: too few for an interval"
+        return Comparison(difference, None, None, p, method, few)
     return Comparison(difference, *percentiles(drawn, level), p, method)
+
+
+def two_sided(drawn: np.ndarray) -> float:
+    """The achieved significance level of no difference, Float[R] resampled differences given."""
+    defined = drawn[np.isfinite(drawn)]
+    fewer = min((defined <= 0).sum(), (defined >= 0).sum())
+    return float(min(1.0, 2 * (fewer + 1) / (len(defined) + 1)))
+
+
+def units_apart(
+    first: Scored, second: Scored, metric: Callable[..., Any], groups: Sequence[Any] | None
+) -> int:
+    """Images, or patients, on which the two give something else: another answer, or another
+    probability where the metric looks at probabilities alone."""
+    if getattr(metric, "threshold_free", False):
+        apart = (first.probabilities != second.probabilities).any(axis=1)
+    else:
+        apart = first.decided != second.decided
+    if groups is None:
+        return int(apart.sum())
+    return len({group for group, differs in zip(groups, apart, strict=True) if differs})
 
 
 def check_paired(first: Scored, second: Scored, groups: Sequence[Any] | None) -> None:

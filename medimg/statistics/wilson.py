@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from math import sqrt
-
-from scipy.special import ndtri
+from statistics import NormalDist
 
 from medimg.core.errors import InputError
 from medimg.core.scored import UndefinedMetric
@@ -23,7 +22,7 @@ def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, floa
         raise UndefinedMetric("a share of no images")
     if not 0 <= successes <= n:
         raise InputError(f"{successes} of {n} is no share")
-    z = float(ndtri((1 + level) / 2))
+    z = NormalDist().inv_cdf((1 + level) / 2)
     share, widening = successes / n, 1 + z * z / n
     centre = (share + z * z / (2 * n)) / widening
     reach = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / widening

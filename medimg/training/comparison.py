@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,11 @@ import numpy as np
 from medimg.core.errors import InputError, MedimgError
 from medimg.core.report import read_report
 from medimg.core.runs import Predictions, Run, read_predictions, read_run
+from medimg.core.types import Finding
 
 # settings that say where things lie, or who asked, not how the network was trained
+# images of each kind, or on which two runs differ, below which large-sample formulas are not used
+SMALL = 25
 NOT_SETTINGS = {"dataset", "splits", "split_ratios", "layout", "options", "allow", "parent"}
 
 
@@ -55,6 +59,13 @@ class Entry:
         cut = self.report["result"]["threshold"]
         return cut["value"] if cut else None
 
+    def rule(self) -> str | None:
+        """How the threshold came about: `youden`, `sensitivity=0.95`, or the value given."""
+        cut = self.report["result"]["threshold"]
+        if not cut:
+            return None
+        return cut["rule"] if cut["chosen_on"] else f"{cut['value']:g}"
+
 
 def latest_evaluation(run: Run, split: str) -> Path:
     """The folder of the run's newest evaluation of its own data's part, else of other data's.
@@ -74,7 +85,8 @@ def latest_evaluation(run: Run, split: str) -> Path:
             continue
     if not found:
         raise InputError(
-            f"it has not been evaluated on {split}", f"medimg evaluate {run.folder} --split {split}"
+            f"it has not been evaluated on {split}",
+            f"medimg evaluate {quote(str(run.folder))} --split {split}",
         )
     return max(found)[-1]
 
@@ -182,8 +194,10 @@ def paired_tests(
 ) -> list[dict[str, Any]]:
     """Each other run against the baseline, for each metric; Holm within a metric.
 
-    The difference is run minus baseline. Independent rows: DeLong for AUROC, exact McNemar for
-    accuracy; where patients are known, and for every other metric, the paired bootstrap.
+    The difference is run minus baseline. Independent rows: DeLong for AUROC (from 25 images of
+    each kind up), exact McNemar for accuracy, sensitivity and specificity; where patients are
+    known, and for every other metric, the paired bootstrap. A metric that needs a threshold is
+    not tested between runs whose thresholds were chosen by different rules.
     """
     from medimg.statistics.holm import holm
 
@@ -199,6 +213,25 @@ def paired_tests(
             row["p_holm"] = float(adjusted)
         rows += family
     return rows
+
+
+def rules_differ(entries: Sequence[Entry]) -> Finding | None:
+    """The warning that runs were evaluated at thresholds chosen by different rules."""
+    rules = {entry.name: entry.rule() for entry in entries}
+    if len(set(rules.values())) < 2:
+        return None
+    told = ", ".join(f"{name}: {rule}" for name, rule in rules.items())
+    other = next(e for e in entries if e.rule() != entries[0].rule())
+    asked = f" --threshold {entries[0].rule()}" if entries[0].rule() else ""
+    return Finding(
+        "threshold-rules-differ",
+        "warning",
+        f"the thresholds were chosen by different rules ({told}): what depends on them is not "
+        "tested",
+        len(rules),
+        tuple({"run": name, "rule": rule} for name, rule in rules.items()),
+        f"Evaluate them alike: medimg evaluate {quote(str(other.run.folder))}{asked}",
+    )
 
 
 def scored(entry: Entry) -> Any:
@@ -226,6 +259,10 @@ def one_test(
         "p_holm": None,
         "reason": None,
     }
+    free = getattr(function, "threshold_free", False)
+    if not free and entry.rule() != baseline.rule():
+        row["reason"] = f"thresholds by different rules: {entry.rule()} and {baseline.rule()}"
+        return row
     first, second = scored(entry), scored(baseline)
     try:
         row["difference"] = float(function(first)) - float(function(second))
@@ -244,24 +281,38 @@ def tested(
     seed: int,
     resamples: int,
 ) -> dict[str, Any]:
-    """The test that fits the metric and the data."""
+    """The test that fits the metric and the data: interval and p come from one and the same,
+    except for shares of right answers in large samples."""
     from medimg.statistics.delong import paired_delong
     from medimg.statistics.mcnemar import mcnemar
     from medimg.statistics.paired_bootstrap import paired_bootstrap
 
     test = paired_bootstrap(first, second, function, groups=groups, resamples=resamples, seed=seed)
-    p, method = test.p, test.method
     if groups is None and first.positive is not None and metric == "auroc":
         is_positive = first.labels == first.positive
-        scores = (s.probabilities[:, first.positive] for s in (first, second))
-        test = paired_delong(is_positive, *scores)
-        p, method = test.p, test.method
-    elif groups is None and metric == "accuracy":
-        exact = mcnemar(first.decided == first.labels, second.decided == second.labels)
-        p, method = exact.p, exact.method
+        if min(is_positive.sum(), (~is_positive).sum()) >= SMALL:
+            scores = (s.probabilities[:, first.positive] for s in (first, second))
+            test = paired_delong(is_positive, *scores)
+    elif groups is None and (rows := rows_about(metric, first)) is not None:
+        exact = mcnemar(
+            (first.decided == first.labels)[rows], (second.decided == second.labels)[rows]
+        )
+        apart = int(((first.decided != second.decided)[rows]).sum())
+        # below, percentiles of so few steps would be narrower than the test allows
+        test = exact if apart < SMALL else replace(test, p=exact.p, method=exact.method)
     return {
-        "ci95": (test.low, test.high) if test.low is not None else None,
-        "test": method,
-        "p": p,
+        "ci95": test.ci95,
+        "test": test.method,
+        "p": test.p,
         "reason": test.reason,
     }
+
+
+def rows_about(metric: str, scored: Any) -> np.ndarray | None:
+    """Bool[N], the images that a share of right answers is about; None for other metrics."""
+    if metric == "accuracy":
+        return np.ones(len(scored), dtype=bool)
+    if metric in ("sensitivity", "specificity") and scored.positive is not None:
+        is_positive = scored.labels == scored.positive
+        return is_positive if metric == "sensitivity" else ~is_positive
+    return None

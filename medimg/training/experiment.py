@@ -51,6 +51,7 @@ class Data:
         records: path to ScanRecord.
         fingerprint: of the dataset.
         split_hash: of the split; `split_note` says where the split comes from.
+        validation_made: the validation part is none of the user's: it was cut for this training.
     """
 
     index: DatasetIndex
@@ -58,6 +59,7 @@ class Data:
     fingerprint: str
     split_hash: str
     split_note: str
+    validation_made: bool = False
 
     def sha256(self) -> dict[str, str]:
         return {path: record.sha256 for path, record in self.records.items()}
@@ -115,14 +117,16 @@ def split_and_scan(
         InputError, UsageError: an unusable split or dataset.
     """
     from medimg.core.index import fingerprint
-    from medimg.core.split import ensure_splits, split_hash
+    from medimg.core.split import apply_splits_file, ensure_splits, split_hash
 
     records = scan(index)
+    given = apply_splits_file(index, splits) if splits is not None else index
+    made = split_ratios is not None or "val" not in given.splits()
     index, note = ensure_splits(
         index, splits, split_ratios, SPLIT_SEED, keep_together=copies(index, records)
     )
     digests = {path: record.sha256 for path, record in records.items()}
-    return Data(index, records, fingerprint(index, digests), split_hash(index.samples), note)
+    return Data(index, records, fingerprint(index, digests), split_hash(index.samples), note, made)
 
 
 def copies(index: DatasetIndex, records: Mapping[str, Any]) -> dict[str, str]:
@@ -148,9 +152,35 @@ def refuse_bad_data(data: Data, manager: PluginManager, allow: Sequence[str]) ->
     blocking, allowed = gate(
         data.index, data.records, manager.functions(manager.checks()), set(allow)
     )
+    for finding in unjudged_classes(data):
+        (allowed if finding.check in allow else blocking).append(finding)
     if blocking:
         raise refusal(blocking)
     return list(allowed)
+
+
+def unjudged_classes(data: Data) -> list[Finding]:
+    """The error that the validation part which training cut itself lacks a class."""
+    if not data.validation_made:
+        return []
+    held = data.index.class_counts(data.index.part("val"))
+    total = data.index.class_counts()
+    lost = [name for name in data.index.classes if total[name] and not held[name]]
+    if not lost:
+        return []
+    return [
+        Finding(
+            "class-missing-in-split",
+            "error",
+            f"the validation part that training made holds no image of {', '.join(lost)} "
+            f"({sum(held.values()):,} of others): it can choose neither epoch nor threshold "
+            f"({data.split_note})",
+            len(lost),
+            tuple({"class": name, "split": "val"} for name in lost),
+            "It takes three patients or more of each class; give a split of your own: --splits "
+            "FILE, or leave a class out: -o classes=…",
+        )
+    ]
 
 
 def refusal(blocking: Sequence[Finding]) -> Refused:
@@ -192,7 +222,8 @@ def choose_model(
             raise UsageError(
                 f"the backend {backend!r} does not build {recipe.model!r} "
                 f"(its backends: {', '.join(card.backends)})",
-                f"medimg models lists what {backend} builds.",
+                f"Give --backend {card.backends[0]}, or a model that {backend} builds: "
+                + ", ".join(n for n, c in registry.models.items() if backend in c.backends),
             )
         return recipe.model, card
     small = median_side(data.records) <= SMALL_SIDE_PX
@@ -203,7 +234,10 @@ def choose_model(
         if name in built:
             return name, registry.models[name]
     if not built:
-        raise UsageError(f"no model of the registry is built by the backend {backend!r}")
+        raise UsageError(
+            f"no model of the registry is built by the backend {backend!r}",
+            "medimg models lists what others build: --backend NAME",
+        )
     return built[0], registry.models[built[0]]
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from medimg.core.errors import InputError, Refused
 from medimg.core.report import cannot_write, write_atomically
+from medimg.core.runs import HOPELESS
 from medimg.core.types import Finding
 from medimg.training.prediction import cross_entropy, predict_logits, softmax
 from medimg.training.schedule import Watch, epoch_rates
@@ -89,6 +90,11 @@ class Checkpoints:
             progress.kept = name
         write_atomically(self.folder / STATE, json.dumps(asdict(progress), indent=1))
         self.forget_all_but({progress.last, progress.kept})
+
+    def give_up(self, progress: Progress) -> None:
+        """Writes down that the training broke down, so that nobody goes on with it."""
+        progress.stopped_by = HOPELESS
+        write_atomically(self.folder / STATE, json.dumps(asdict(progress), indent=1))
 
     def forget_all_but(self, names: set[str | None]) -> None:
         for folder in self.folder.glob("epoch-*"):
@@ -192,9 +198,11 @@ def fit(
         took = time.perf_counter() - started
         seconds, images = seconds + took, images + result.images
         if losses.broken_at is not None or not math.isfinite(result.loss):
+            checkpoints.give_up(progress)
             raise not_finite(epoch, losses.broken_at, float(recipe.learning_rate))
         measured = validate(network, val, positive) if val else {}
         if not all(v is None or math.isfinite(v) for v in measured.values()):
+            checkpoints.give_up(progress)
             raise not_finite(epoch, train.steps - 1, float(recipe.learning_rate))
 
         row: dict[str, float | None] = {
@@ -281,35 +289,13 @@ def not_finite(epoch: int, step: int | None, rate: float) -> Refused:
 
 
 def alarms(progress: Progress, val: Loader | None) -> list[Finding]:
-    """What the history of a run should make its reader distrust."""
+    """What the history of a run should make its reader distrust.
+
+    What its answers say is told by `answers.alarms`, at the threshold that the metrics use.
+    """
     found: list[Finding] = []
     if not progress.history or val is None:
         return found
-    row = progress.history[progress.best_epoch - 1]
-    majority = float(np.bincount(val.labels).max() / len(val))
-    varied = len(np.unique(val.labels)) > 1
-    if varied and row["val_commonest_answer"] == 1.0:
-        found.append(
-            Finding(
-                "one-class-predicted",
-                "error",
-                f"the network gives one answer to all {len(val)} validation images "
-                f"(accuracy {row['val_accuracy']:.3f} is the share of that class)",
-                len(val),
-                hint="Lower the learning rate (medimg lr-find) or balance the classes "
-                "(--balance class-weight).",
-            )
-        )
-    elif varied and float(row["val_accuracy"] or 0) <= majority:
-        found.append(
-            Finding(
-                "no-better-than-majority",
-                "warning",
-                f"validation accuracy {row['val_accuracy']:.3f} is no better than always "
-                f"answering the commonest class ({majority:.3f})",
-                hint="Look at AUROC and the confusion matrix; train longer, or balance.",
-            )
-        )
     last = progress.history[-1]
     lowest = min(progress.history, key=lambda r: float(r["val_loss"] or 0))
     if is_overfitted(lowest, last, len(progress.history) - int(lowest["epoch"] or 0)):

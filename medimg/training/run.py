@@ -15,9 +15,11 @@ from medimg.core.runs import (
     MODEL,
     MODEL_CARD,
     RECIPE,
+    SPLITS,
     Predictions,
     predictions_of,
     write_predictions,
+    write_run_splits,
 )
 from medimg.core.types import Finding, LoadReport, Network
 from medimg.training.experiment import Experiment, model_card
@@ -25,9 +27,9 @@ from medimg.training.loop import PREDICT_BATCH, Checkpoints, Progress, fit
 from medimg.training.prediction import predict_logits, softmax
 
 if TYPE_CHECKING:
+    from medimg.core.scored import Scored
     from medimg.core.types import RuntimeInfo
 
-SPLITS = "splits.csv"
 HISTORY = "history.csv"
 VAL_PREDICTIONS = "predictions/val.csv"
 
@@ -51,10 +53,9 @@ class Finished:
 
 def start_folder(experiment: Experiment, folder: Path) -> None:
     """Writes the recipe and the split, so that a killed run can be gone on with."""
-    from medimg.core.split import write_splits
-
+    data = experiment.data
     write_recipe(folder / RECIPE, experiment.recipe)
-    write_splits(folder / SPLITS, experiment.data.index.samples)
+    write_run_splits(folder / SPLITS, data.index.samples, data.sha256())
 
 
 def train_run(
@@ -129,7 +130,11 @@ def train_run(
         "artifacts": [RECIPE, SPLITS, HISTORY, MODEL_CARD]
         + ([VAL_PREDICTIONS] if predictions is not None else []),
     }
-    findings = (*experiment.findings, *outcome.findings)
+    findings = (
+        *experiment.findings,
+        *answers_of(predictions, experiment.positive, threshold),
+        *outcome.findings,
+    )
     return Finished(result, findings, experiment.runtime, predictions)
 
 
@@ -171,6 +176,32 @@ def operating_point(predictions: Predictions | None, positive: int | None) -> di
     return {"value": float(value), "rule": "youden", "chosen_on": "val"}
 
 
+def scored_at(
+    predictions: Predictions, positive: int | None, threshold: Mapping[str, Any] | None
+) -> Scored:
+    """Predictions beside the truth, decided at a threshold; at 0.5 where there is none."""
+    from medimg.core.scored import Scored
+
+    two = len(predictions.classes) == 2 and positive is not None
+    cut = (threshold["value"] if threshold else 0.5) if two else None
+    return Scored(
+        predictions.label_numbers(), predictions.probabilities, positive, cut, predictions.classes
+    )
+
+
+def answers_of(
+    predictions: Predictions | None, positive: int | None, threshold: Mapping[str, Any] | None
+) -> list[Finding]:
+    """What the answers to the validation images should make a reader distrust, at the threshold
+    that the run's metrics are printed at."""
+    from medimg.training.answers import alarms
+
+    if predictions is None:
+        return []
+    counts = scored_at(predictions, positive, threshold).confusion().astype(int).tolist()
+    return alarms(counts, predictions.classes, "validation", threshold)
+
+
 def metric_values(
     predictions: Predictions,
     positive: int | None,
@@ -178,16 +209,11 @@ def metric_values(
     metrics: Mapping[str, Callable[..., float]],
 ) -> dict[str, float | None]:
     """Each metric's value on some predictions; None where it is undefined."""
-    from medimg.core.scored import Scored, UndefinedMetric
+    from medimg.core.scored import UndefinedMetric, suited
 
-    binary = len(predictions.classes) == 2
-    cut = (threshold["value"] if threshold else 0.5) if binary and positive is not None else None
-    scored = Scored(predictions.label_numbers(), predictions.probabilities, positive, cut)
-    task = "binary" if binary and positive is not None else "multiclass"
+    scored = scored_at(predictions, positive, threshold)
     values: dict[str, float | None] = {}
-    for name, function in metrics.items():
-        if task not in getattr(function, "tasks", ("binary", "multiclass")):
-            continue
+    for name, function in suited(metrics, scored).items():
         try:
             values[name] = float(function(scored))
         except UndefinedMetric:

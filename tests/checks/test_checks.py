@@ -42,7 +42,8 @@ class Pictures:
 
 def clean_samples(counts: Mapping[str, Mapping[str, int]] | None = None) -> list[Sample]:
     """Two classes in three splits; two images a patient, on one side, of one class."""
-    counts = counts or {split: {"sick": 40, "well": 40} for split in ("train", "val", "test")}
+    sizes = {"train": 40, "val": 40, "test": 80}
+    counts = counts or {split: {"sick": n, "well": n} for split, n in sizes.items()}
     return [
         Sample(f"{split}/{label}/{name}-{n}.png", label, f"{name}-{n // 2}", split)
         for split, own in counts.items()

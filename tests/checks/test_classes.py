@@ -109,17 +109,21 @@ def test_missing_labels(tmp_path, planted, run_check, noise):
 
 
 def test_the_checks_that_need_a_split_say_so(counted):
-    from medimg.core.checking import run_checks
+    from medimg.core.checking import TABLE_CHECKS, run_checks
     from medimg.manager import plugins
 
     manager = plugins()
     context = counted({"a": 30, "b": 30})
     outcomes = run_checks(manager.functions(manager.checks()), context)
     skipped = {name: o.reason for name, o in outcomes.items() if o.status == "skipped"}
-    assert {n: r for n, r in skipped.items() if not n.startswith("csv-")} == {
+    assert {n: r for n, r in skipped.items() if n not in TABLE_CHECKS} == {
         "class-missing-in-split": "there is no split",
         "duplicates-across-splits": "there is no split",
         "patient-both-classes": "patients are unknown",
+        "patient-dominates": "patients are unknown",
+        "patient-ids-unusable": "patients are unknown",
         "patient-leakage": "patients are unknown",
+        "registry-mismatch": "the registry does not know this dataset",
+        "small-test": "there is no test part",
         "small-validation": "there is no validation part",
     }

@@ -1,8 +1,15 @@
-"""Patients on two sides of the split, and in two classes."""
+"""Patients on two sides of the split, in two classes, one for many, and ids that are none."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import pytest
+
+from medimg.api import DatasetIndex, Sample
+from medimg.core.checking import CheckContext, NotApplicable
+from medimg.core.index import FileSource
 
 BY_NAME = r"(p\d+)_"
 
@@ -59,3 +66,131 @@ def test_the_pattern_decides_who_is_a_patient(planted, run_check, noise):
     assert run_check("patient-leakage", planted(files, group_regex=series)) == []
     (false_alarm,) = run_check("patient-leakage", planted(files, group_regex=r"(person\d+|IM-\w+)"))
     assert false_alarm.count == 4
+
+
+def context_of(rows: Iterable[tuple[str, str, str | None, str | None]]) -> CheckContext:
+    """A dataset of (path, class, patient, part) that nobody opens."""
+    samples = tuple(Sample(*row) for row in rows)
+    classes = tuple(sorted({str(s.label) for s in samples}))
+    return CheckContext(
+        DatasetIndex("x", Path("x"), "folder", FileSource(Path("x")), samples, classes), {}
+    )
+
+
+# -- one patient for many --------------------------------------------------------------------------
+
+
+def images(label: str, counts: dict[str, int], split: str | None = None):
+    """Rows of a class: images by patient."""
+    return [
+        (f"{label}/{patient}_{n}.png", label, patient, split)
+        for patient, count in counts.items()
+        for n in range(count)
+    ]
+
+
+def even(prefix: str, patients: int = 20, each: int = 5) -> dict[str, int]:
+    return {f"{prefix}{n}": each for n in range(patients)}
+
+
+def test_one_patient_with_a_large_share_of_a_class(run_check):
+    context = context_of([*images("a", even("a") | {"much": 60}), *images("b", even("b"))])
+    (finding,) = run_check("patient-dominates", context)
+    assert (finding.severity, finding.count) == ("warning", 1)
+    assert finding.message == "patient much has 38% of the images of the class a (60 of 160)"
+    assert finding.items == (
+        {"patient": "much", "class": "a", "images": 60, "of": 160, "share": 0.375},
+    )
+
+
+def test_one_patient_with_a_large_share_of_a_part(run_check):
+    rows = [*images("a", even("a", 60), "train"), *images("b", even("b", 60), "train")]
+    rows += [*images("a", even("ta"), "test"), *images("b", even("tb", 8) | {"big": 40}, "test")]
+    (finding,) = run_check("patient-dominates", context_of(rows))
+    assert "patient big has 50% of the images of b in test (40 of 80)" in finding.message
+    assert [row.get("split") for row in finding.items] == ["test"]
+
+
+def test_the_share_is_the_users(run_check):
+    context = context_of([*images("a", even("a") | {"much": 25}), *images("b", even("b"))])
+    assert run_check("patient-dominates", context) == []
+    assert len(run_check("patient-dominates", context, share=0.2)) == 1
+
+
+def test_few_patients_with_equal_shares_are_no_fault(run_check):
+    context = context_of([*images("a", even("a", 3, 20)), *images("b", even("b", 2, 20))])
+    assert run_check("patient-dominates", context) == []
+
+
+def test_unknown_patients_are_said(run_check):
+    bare = context_of([(f"a/{n}.png", "ab"[n % 2], None, None) for n in range(40)])
+    for name in ("patient-dominates", "patient-ids-unusable"):
+        with pytest.raises(NotApplicable, match="patients are unknown"):
+            run_check(name, bare)
+
+
+# -- ids that are none -----------------------------------------------------------------------------
+
+
+def rows_with_ids(ids: Iterable[str]) -> CheckContext:
+    return context_of((f"{n:03}.png", "ab"[n % 2], one, None) for n, one in enumerate(ids))
+
+
+def test_ids_that_are_all_unique_are_information(run_check):
+    (finding,) = run_check("patient-ids-unusable", rows_with_ids(f"p{n}" for n in range(40)))
+    assert (finding.severity, finding.count) == ("info", 40)
+    assert "40 patients for 40 images" in finding.message
+    assert "leakage can't be ruled out" in finding.message
+
+
+def test_ids_that_are_the_files_names_are_a_warning(run_check):
+    (finding,) = run_check("patient-ids-unusable", rows_with_ids(f"{n:03}" for n in range(40)))
+    assert finding.severity == "warning" and "names of the files" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        (["one"] * 40, "one patient, one, has all 40 images"),
+        (["A", "B"] * 20, "the names of the classes"),
+        (["left", "right"] * 20, "each class has one patient"),
+        (["train", "train", "test", "test"] * 10, "the names of the parts"),
+    ],
+)
+def test_ids_that_say_something_else(ids, said, run_check):
+    (finding,) = run_check("patient-ids-unusable", rows_with_ids(ids))
+    assert finding.severity == "warning" and said in finding.message
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [f"p{n // 2}" for n in range(40)],
+        [f"person{n % 10}_{'virus' if n < 20 else 'bacteria'}" for n in range(40)],
+        [f"IM-{n % 13}" for n in range(40)],
+    ],
+)
+def test_ids_that_come_again_are_fine(ids, run_check):
+    assert run_check("patient-ids-unusable", rows_with_ids(ids)) == []
+
+
+def test_a_handful_of_images_says_nothing_of_ids(run_check):
+    few = rows_with_ids(f"p{n}" for n in range(12))
+    assert run_check("patient-ids-unusable", few) == []
+    assert len(run_check("patient-ids-unusable", few, images=10)) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["breakhis_mini", "chest_xray_kermany", "idc_breast_histopathology"]
+)
+def test_real_patients_are_usable(name, shared_data, run_check):
+    from medimg.manager import plugins
+    from medimg.opening import open_dataset
+
+    manager = plugins()
+    index = open_dataset(
+        str(shared_data / name), layout=None, options={}, manager=manager,
+        registry=manager.registry(),
+    )  # fmt: skip
+    assert run_check("patient-ids-unusable", CheckContext(index, {})) == []
+    assert run_check("patient-dominates", CheckContext(index, {})) == []

@@ -144,6 +144,17 @@ def test_an_unfinished_run_is_listed_and_the_others_compared(medimg, runs):
     assert row["run"] == "three" and "did not finish" in row["why"]
 
 
+@pytest.mark.parametrize("text", ["{}", "[]", "{", '{"command": 3}', ""])
+def test_a_run_whose_report_can_not_be_read_is_listed(medimg, runs, text):
+    Path("runs/corrupt").mkdir()
+    Path("runs/corrupt/report.json").write_text(text)
+    answer = medimg("compare", "runs/one", "runs/two", "runs/corrupt", *QUICK, "--json")
+    assert answer.code == 0, answer.err
+    (row,) = answer.report["result"]["refused"]
+    assert row["run"] == "corrupt" and "report.json" in row["why"]
+    assert "not compared: corrupt" in answer.err
+
+
 def test_strays_among_the_runs_are_passed_over(medimg, runs, phantoms):
     Path("runs/notes.txt").write_text("x")
     Path("runs/empty").mkdir()
@@ -218,3 +229,38 @@ def test_runs_that_are_not_there(medimg, runs):
 def test_the_predictions_compared_are_those_written(runs):
     table = read_predictions(runs / "one/evaluate/test/predictions.csv")
     assert len(set(table.sha256)) == 18 and all(len(d) == 64 for d in table.sha256)
+
+
+def test_thresholds_by_different_rules_are_said_and_not_tested(medimg, runs):
+    for name in ("one", "two"):
+        rule = "youden" if name == "one" else "specificity=0.95"
+        line = ("--threshold", rule, "--resamples", "100", "--name", "zz")
+        assert medimg("evaluate", f"runs/{name}", *line).code == 0
+    answer = medimg("compare", "runs/one", "runs/two", *QUICK, "--json")
+    assert answer.code == 0, answer.err
+    (found,) = answer.report["findings"]
+    assert found["check"] == "threshold-rules-differ" and found["severity"] == "warning"
+    assert "one: youden, two: specificity=0.95" in found["message"]
+    assert found["hint"].endswith("medimg evaluate runs/two --threshold youden")
+    pairs = {p["metric"]: p for p in answer.report["result"]["pairs"]}
+    for metric in ("accuracy", "sensitivity", "f1"):
+        assert pairs[metric]["p"] is pairs[metric]["difference"] is None
+        assert "different rules" in pairs[metric]["reason"]
+    assert pairs["auroc"]["difference"] is not None
+    shown = medimg("compare", "runs/one", "runs/two", *QUICK)
+    assert shown.out.split()[3] == "threshold" and "specificity=0.95" in shown.out
+    table = medimg("compare", "runs/one", "runs/two", "--split", "test", *QUICK, "--json")
+    assert table.report["result"]["comparable"] is True
+
+
+def test_the_same_rule_is_tested_without_a_word(medimg, runs):
+    answer = medimg("compare", "runs/one", "runs/two", *QUICK, "--json")
+    assert answer.report["findings"] == []
+    (pair,) = [p for p in answer.report["result"]["pairs"] if p["metric"] == "accuracy"]
+    assert pair["difference"] is not None
+
+
+def test_a_run_is_not_compared_with_itself(medimg, runs):
+    answer = medimg("compare", "runs/one", "./runs/../runs/one")
+    assert answer.code == 2 and "is named twice" in answer.err
+    assert len(answer.err.splitlines()) == 2

@@ -56,6 +56,24 @@ def test_other_data_are_left_as_they_are(medimg, small, phantoms):
     assert again.code == 3
 
 
+def test_runs_go_where_out_says(medimg, small, phantoms):
+    line = ("demo", "--data", phantoms, "--backend", "linear", "--out", "demoruns")
+    answer = medimg(*line)
+    assert answer.code == 0, answer.err
+    assert Path("demoruns/compare/report.json").is_file()
+    assert Path("demoruns/demo/report.json").is_file()
+    assert not Path("medimg-demo/runs").exists() and "--out demoruns" in answer.out
+    again = medimg(*line)
+    assert again.code == 3 and "demoruns is not an empty folder" in again.err
+
+
+def test_a_finding_that_names_no_files_says_what_it_names():
+    row = {"files_named": 0, "files": 470, "features": ["corner spread", "x", "y"]}
+    assert demo.named(row) == "corner spread and 2 more"
+    assert demo.named(row | {"features": ["one"]}) == "one"
+    assert demo.named({"files_named": 3, "files": 4, "features": []}) == "3 of 4 files"
+
+
 def test_a_folder_that_the_demo_did_not_make_is_not_touched(medimg, small):
     Path("d/chest_xray").mkdir(parents=True)
     Path("d/chest_xray/mine.txt").write_text("x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -22,6 +23,11 @@ def evaluated(medimg, *arguments) -> dict:
     assert answer.code == 0, answer.err
     assert check_shape(answer.report) == []
     return answer.report["result"]
+
+
+def rows_of(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="", encoding="utf-8") as text:
+        return list(csv.DictReader(text))
 
 
 def values(result: dict) -> dict[str, float]:
@@ -139,6 +145,7 @@ def test_a_rule_without_validation_predictions_is_refused(medimg, runs):
 def test_a_threshold_that_is_none(medimg, runs, rule):
     answer = medimg("evaluate", "runs/two", "--threshold", rule)
     assert answer.code == 2, answer.err
+    assert len(answer.err.splitlines()) == 2 and answer.err.splitlines()[1].startswith("  ")
 
 
 # -- which data -------------------------------------------------------------------------------
@@ -187,7 +194,9 @@ def test_the_runs_own_pictures_elsewhere_keep_the_runs_split(medimg, train, phan
     assert answer.code == 0, answer.err
     # other names tell other patients, or none: other data, but for their content
     (found,) = [f for f in answer.report["findings"] if f["check"] == "training-images-in-test"]
-    assert found["count"] == len(read_predictions(Path("runs/a/predictions/val.csv")).paths)
+    parts = [row["split"] for row in rows_of(Path("runs/a/splits.csv"))]
+    assert found["count"] == len(parts) - parts.count("test") > parts.count("val")
+    assert f"{parts.count('train')} by training, {parts.count('val')} by val" in found["message"]
 
 
 def test_renamed_pictures_of_the_run_are_known_by_content(medimg, train, draw_folder):
@@ -209,6 +218,97 @@ def test_training_pictures_in_test_are_found(medimg, train, draw_folder):
     (found,) = [f for f in answer.report["findings"] if f["check"] == "training-images-in-test"]
     assert found["count"] == 3
     assert {i["file"] for i in found["items"]} == {f"test/SICK/again{n}.png" for n in range(3)}
+
+
+def finding(medimg, check: str, *arguments) -> dict | None:
+    answer = medimg("evaluate", *arguments, *QUICK, "--json")
+    assert answer.code == 0, answer.err
+    found = {f["check"]: f for f in answer.report["findings"]}
+    if check in found:
+        assert f"{check}: " in answer.err and found[check]["hint"]
+    return found.get(check)
+
+
+def test_the_training_images_alone_in_another_place_are_known(medimg, runs, phantoms, tmp_path):
+    """Neither path nor fingerprint agree: only the content does."""
+    for number, file in enumerate(sorted(phantoms.glob("train/*/*.png"))):
+        (tmp_path / "to" / file.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, tmp_path / "to" / file.parent.name / f"{number:03}.png")
+    found = finding(medimg, "training-images-in-test", "runs/two", "to")
+    trained = [r for r in rows_of(Path("runs/two/splits.csv")) if r["split"] == "train"]
+    assert (found["severity"], found["count"]) == ("error", len(trained))
+    assert f"all {len(trained)}" not in found["message"] and "by training" in found["message"]
+
+
+def test_what_a_parent_was_trained_on_is_known_too(medimg, runs, phantoms, tmp_path):
+    from medimg.phantom import make_dataset
+
+    make_dataset(tmp_path / "other", images=60, size_px=64, seed=9, faults=())
+    line = ("--dataset", "other", "--epochs", "1", "--name", "ft")
+    assert medimg("finetune", "runs/two", *line).code == 0
+    found = finding(medimg, "training-images-in-test", "runs/ft", phantoms / "train")
+    assert found["count"] == len(list(phantoms.glob("train/*/*.png")))
+    shutil.rmtree("runs/two")
+    found = finding(medimg, "training-images-in-test", "runs/ft", phantoms / "train")
+    assert found["severity"] == "warning" and "runs/two, which can't be read" in found["message"]
+
+
+def test_runs_that_wrote_no_hashes_know_their_images_by_path(medimg, runs, phantoms):
+    file = Path("runs/two/splits.csv")
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
+    assert "sha256" not in file.read_text()
+    assert finding(medimg, "training-images-in-test", "runs/two") is None
+    found = finding(medimg, "training-images-in-test", "runs/two", "--split", "train")
+    assert found["count"] == len(list(phantoms.glob("train/*/*.png")))
+
+
+def test_the_parts_of_training_are_named_as_such(medimg, runs, phantoms):
+    found = finding(medimg, "training-images-in-test", "runs/two", "--split", "train")
+    total = len(list(phantoms.glob("train/*/*.png")))
+    assert (found["severity"], found["count"]) == ("error", total)
+    assert f"{total} of the {total} train images" in found["message"]
+    assert "--split test" in found["hint"]
+    found = finding(medimg, "threshold-on-test", "runs/two", "--split", "val")
+    assert (
+        found["severity"] == "warning" and "chose the epoch and the threshold" in found["message"]
+    )
+    assert finding(medimg, "training-images-in-test", "runs/two", "--split", "val") is None
+    for check in ("training-images-in-test", "threshold-on-test", "data-changed"):
+        assert finding(medimg, check, "runs/two") is None, check
+
+
+def test_images_that_changed_since_training_are_said(medimg, train, draw_folder):
+    data = draw_folder("d", {s: {"NORMAL": 12, "SICK": 12} for s in ("train", "val", "test")})
+    assert train("a", data=data).code == 0
+    assert finding(medimg, "data-changed", "runs/a") is None
+    shutil.copy(data / "val/SICK/valSICK0.png", data / "test/SICK/testSICK3.png")
+    (data / "train/SICK/trainSICK0.png").write_bytes((data / "val/SICK/valSICK1.png").read_bytes())
+    found = finding(medimg, "data-changed", "runs/a")
+    assert found["count"] == 1
+    assert [i["file"] for i in found["items"]] == ["test/SICK/testSICK3.png"]
+
+
+def test_looks_are_counted_by_content_not_by_path(medimg, runs, phantoms, tmp_path):
+    """The same test images through an index elsewhere: looked at before by both runs."""
+    moved = tmp_path / "moved"
+    shutil.copytree(phantoms, moved)
+    for number, file in enumerate(sorted(moved.rglob("*.png"))):
+        file.rename(file.with_name(f"{number:03}-{file.name}"))
+    assert evaluated(medimg, "runs/two", "moved")["test_looks"] == 3
+    (moved / "test").rename(tmp_path / "alone")
+    shutil.copytree(tmp_path / "alone", tmp_path / "fewer")
+    next((tmp_path / "fewer").rglob("*.png")).unlink()
+    assert evaluated(medimg, "runs/two", "fewer")["test_looks"] == 1
+    assert evaluated(medimg, "runs/two", "alone")["test_looks"] == 4
+
+
+def test_other_classes_are_refused_before_the_positive_class(medimg, runs, draw_folder):
+    parts = {s: {"COVID": 6, "Lung_Opacity": 6} for s in ("train", "val", "test")}
+    answer = medimg("evaluate", "runs/two", draw_folder("covid", parts))
+    assert answer.code == 3, answer.err
+    assert answer.err.startswith("Error: covid holds the class 'COVID', which two does not know")
+    assert "--positive" not in answer.err
 
 
 def test_classes_that_the_run_never_learnt(medimg, runs, draw_folder):
@@ -238,7 +338,25 @@ def test_one_answer_for_all_images_is_an_error(medimg, runs):
     found = {f["check"]: f for f in answer.report["findings"]}
     assert found["one-class-predicted"]["items"] == [{"class": "PNEUMONIA"}]
     assert found["one-class-predicted"]["severity"] == "error"
-    assert "no-better-than-majority" in found
+    assert "18 test images at the threshold 0.5 (given)" in found["one-class-predicted"]["message"]
+    assert "no-better-than-majority" not in found
+
+
+def test_alarms_are_judged_at_the_threshold_of_the_metrics(medimg, runs):
+    """All probabilities below 0.5, yet told apart by the threshold that validation chose."""
+    weights = Path("runs/two/model/weights.npz")
+    with np.load(weights) as stored:
+        arrays = dict(stored)
+    arrays["output/bias"][:] -= 30
+    np.savez(weights, **arrays)
+    line = ("evaluate", "runs/two", "--json", *QUICK)
+    assert "one-class-predicted" in medimg(*line, "--threshold", "0.5").err
+    table = read_predictions(Path("runs/two/evaluate/test-2/predictions.csv"))
+    place = table.classes.index("PNEUMONIA")
+    truth, p = table.label_numbers() == place, table.probabilities[:, place]
+    best = float(min(p[truth].max(), np.sort(p)[-2]))
+    answer = medimg(*line, "--threshold", repr(best))
+    assert "one-class-predicted" not in answer.err, answer.err
 
 
 # -- bad input --------------------------------------------------------------------------------
@@ -289,3 +407,18 @@ def test_predictions_are_written_and_read_without_loss(tmp_path):
     np.testing.assert_array_equal(again.probabilities, draw)
     for name in ("classes", "paths", "labels", "groups", "sha256", "split"):
         assert getattr(again, name) == getattr(table, name)
+
+
+@pytest.mark.parametrize("name", ["mxnet", "torch"])
+def test_a_run_whose_backend_is_not_here(medimg, runs, phantoms, monkeypatch, name):
+    from medimg.hookspecs import BackendInfo
+    from medimg.manager import Named, PluginManager
+
+    only = Named({"jax": BackendInfo("jax", "x", "a:b", (), "pip install x")}, {})
+    monkeypatch.setattr(PluginManager, "backends", lambda self: only)
+    card = json.loads(Path("runs/two/model/model.json").read_text())
+    Path("runs/two/model/model.json").write_text(json.dumps(card | {"backend": name}))
+    for line in (["evaluate", "runs/two"], ["predict", "runs/two", phantoms]):
+        answer = medimg(*line)
+        assert answer.code == 3, answer.err
+        assert f"{name!r}" in answer.err and "not installed" in answer.err

@@ -87,3 +87,64 @@ def test_a_run_that_is_none(medimg, runs):
     Path("runs/one/report.json").unlink()
     answer = medimg("finetune", "runs/one")
     assert answer.code == 3 and "medimg train --resume runs/one" in answer.err
+
+
+def test_the_settings_of_a_step_are_the_runs_unless_given(medimg, runs):
+    line = ("finetune", "runs/one", "--epochs", "1")
+    assert medimg(*line, "--name", "same").code == 0
+    given = ("--batch-size", "8", "--optimizer", "sgd", "--precision", "float32", "--patience", "2")
+    answer = medimg(*line, *given, "--schedule", "cosine", "--balance", "oversample", "--name", "o")
+    assert answer.code == 0, answer.err
+    names = ("batch_size", "optimizer", "precision")
+    assert [recipe_of("same")[n] for n in names] == [recipe_of("one")[n] for n in names]
+    made = recipe_of("o")
+    assert [made[n] for n in (*names, "patience", "schedule", "balance")] == [
+        8, "sgd", "float32", 2, "cosine", "oversample",
+    ]  # fmt: skip
+    help_text = medimg("finetune", "--help").out
+    assert "[default: 0.001]" not in help_text and "a tenth of the run's" in help_text
+
+
+@pytest.mark.parametrize("command", ["finetune", "train"])
+def test_a_finetune_that_was_cut_short_goes_on_to_the_same_end(medimg, runs, monkeypatch, command):
+    from medimg.training import run as module
+
+    write = module.write_history
+
+    def interrupted(path, rows):
+        write(path, rows)
+        if len(rows) == 2:
+            raise KeyboardInterrupt
+
+    line = ("finetune", "runs/one", "--epochs", "4", "--optimizer", "sgd")
+    whole = medimg(*line, "--name", "whole", "--json")
+    monkeypatch.setattr(module, "write_history", interrupted)
+    cut = medimg(*line, "--name", "cut")
+    assert cut.code == 130 and "--resume runs/cut" in cut.err
+    monkeypatch.setattr(module, "write_history", write)
+    resumed = medimg(command, "--resume", "runs/cut", "--json")
+    assert resumed.code == 0, resumed.err
+    assert resumed.report["command"] == "finetune"
+    ours, theirs = resumed.report["result"], whole.report["result"]
+    for name in ("metrics", "before", "epochs", "best_epoch", "threshold", "parent"):
+        assert ours[name] == theirs[name], name
+    bytes_of = [Path(f"runs/{n}/predictions/val.csv").read_bytes() for n in ("cut", "whole")]
+    assert bytes_of[0] == bytes_of[1]
+
+
+def test_resume_takes_no_other_settings(medimg, runs):
+    for more in (["runs/one"], ["--epochs", "3"], ["--dataset", "x"]):
+        answer = medimg("finetune", *more, "--resume", "runs/one")
+        assert answer.code == 2 and "can't be given" in answer.err
+    assert medimg("finetune").code == 2
+
+
+def test_the_parents_split_and_positive_class_stay(medimg, runs, phantoms):
+    for option in (["--split-ratios", "70/15/15"], ["--layout", "folder"], ["-o", "group=none"]):
+        answer = medimg("finetune", "runs/one", *option)
+        assert answer.code == 2 and "goes with --dataset" in answer.err
+    answer = medimg("finetune", "runs/one", "--positive", "NORMAL")
+    assert answer.code == 2 and "the positive class of one is PNEUMONIA" in answer.err
+    line = ("--dataset", phantoms, "-o", "group=none", "--split-ratios", "60/20/20")
+    assert medimg("finetune", "runs/one", *line, "--epochs", "1", "--name", "ft").code == 0
+    assert recipe_of("ft")["options"] == {"group": "none"}

@@ -74,3 +74,23 @@ def test_it_refuses_what_training_refuses(medimg, draw_folder):
 @pytest.mark.parametrize("bounds", [("1", "1e-3"), ("0", "1"), ("-1", "1")])
 def test_bounds_the_wrong_way_round(medimg, phantoms, bounds):
     assert medimg("lr-find", phantoms, "--start", bounds[0], "--end", bounds[1]).code == 2
+
+
+def test_the_next_step_can_be_pasted(medimg, phantoms, tmp_path):
+    import shutil
+
+    shutil.copytree(phantoms, tmp_path / "my x-rays")
+    line = ("--backend", "linear", "--image-size", "32", "-o", "group_regex=(person[0-9]+)")
+    answer = medimg("lr-find", "my x-rays", *line, "--steps", "60", "--split-ratios", "70/15/15")
+    assert answer.code == 0, answer.err
+    assert (
+        "Next: medimg train 'my x-rays' -o 'group_regex=(person[0-9]+)' --split-ratios 70/15/15 "
+        "--lr "
+    ) in answer.out
+
+
+@pytest.mark.parametrize("bounds", [("1e-6", "inf"), ("0", "1"), ("1", "0.1"), ("nan", "1")])
+def test_bounds_that_are_none(medimg, phantoms, bounds):
+    answer = medimg("lr-find", phantoms, "--start", bounds[0], "--end", bounds[1])
+    assert answer.code == 2 and "--end" in answer.err, answer.err
+    assert len(answer.err.splitlines()) == 2

@@ -105,8 +105,20 @@ def test_the_card_for_reading(capsys):
 
 
 @needs_linear
-def test_a_backend_that_does_not_build_it_says_which_does(capsys):
-    assert run(["models", "show", "cnn3", "--backend", "linear"]) == 3
+def test_a_backend_that_does_not_build_it_says_which_does(capsys, monkeypatch):
+    line = ["models", "show", "cnn3", "--backend", "linear"]
+    offered = plugins().backends()
+    if "torch" in offered:
+        monkeypatch.setattr(plugins(), "why_not", lambda info: "")
+        assert run(line) == 2
+        assert capsys.readouterr().err.splitlines() == [
+            "Error: the backend 'linear' does not build 'cnn3'",
+            "  Give one that does: --backend torch",
+        ]
+    monkeypatch.setattr(
+        plugins(), "why_not", lambda info: "" if info.name == "linear" else "not installed"
+    )
+    assert run(line) == 3
     err = capsys.readouterr().err
     assert err.startswith("Error: the backend 'linear' does not build 'cnn3'\n")
     assert 'pip install "medimg[torch]"' in err

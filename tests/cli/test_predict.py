@@ -137,6 +137,32 @@ def test_csv_on_standard_output_and_in_a_file_is_the_same(network, images, capsy
     )
 
 
+def test_only_predictions_are_overwritten(images, capsys):
+    line = ["predict", "runs/lin", "new", "-q", "--csv"]
+    labels = "path,label\na.png,dark\n"
+    Path("mylabels.csv").write_text(labels)
+    Path("folder.csv").mkdir()
+    for name, why in (("mylabels.csv", "holds no predictions"), ("folder.csv", "is a folder")):
+        assert run([*line, name]) == 3
+        err = capsys.readouterr().err
+        assert why in err and "--csv" in err.splitlines()[-1]
+    assert Path("mylabels.csv").read_text() == labels
+    assert not list(Path("runs").glob("*predict*"))
+    Path("empty.csv").touch()
+    for name in ("x.csv", "x.csv", "empty.csv"):
+        assert run([*line, name]) == 0
+    assert Path("x.csv").read_text() == Path("empty.csv").read_text() != ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no /dev/full here")
+def test_a_device_is_not_replaced(images, capfd):
+    assert run(["predict", "runs/lin", "new", "-q", "--csv", "/dev/full"]) == 3
+    assert "Error: the disk is full: /dev/full can't be written" in capfd.readouterr().err
+    assert Path("/dev/full").is_char_device()
+    assert run(["predict", "runs/lin", "new", "-q", "--csv", "/dev/null"]) == 0
+    assert Path("/dev/null").is_char_device()
+
+
 def test_the_table_says_how_the_class_follows(images, capsys):
     assert run(["predict", "runs/lin", "new"]) == 0
     out = capsys.readouterr().out

@@ -62,6 +62,7 @@ def test_the_split_is_written_told_and_grouped(folder, capsys):
         "hash": report["dataset"]["split_hash"],
         "distance": 0.0,
         "note": "a new split train/val/test 70/15/15, by patient, stratified by class, seed 0",
+        "folds": None,
     }
     assert report["result"]["hash"].startswith("sha256:")
     assert report["findings"] == []
@@ -163,13 +164,22 @@ def test_a_missing_folder(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("Error: ")
 
 
-def test_unreadable_files_are_no_copies_of_each_other():
-    from medimg.commands.split import copies
-    from medimg.core.scan import ScanRecord
-
-    records = {
-        "a.png": ScanRecord("", error="gone"),
-        "b.png": ScanRecord("", error="gone"),
-        "c.png": ScanRecord("x", pixel_hash="h"),
-    }
-    assert copies(records) == {"a.png": None, "b.png": None, "c.png": "h"}
+def test_near_copies_stay_together_too_and_torn_files_do_not(folder, capsys):
+    """A picture saved anew as JPEG has other pixels; two unreadable files are no copies."""
+    grey = cv2.resize(np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8), (160, 160))
+    first, other = folder / "NORMAL" / "p0_0.png", folder / "PNEUMONIA" / "p1_1.jpg"
+    assert cv2.imwrite(str(first), grey)
+    assert cv2.imwrite(str(other), grey, [cv2.IMWRITE_JPEG_QUALITY, 80])
+    torn = [folder / "NORMAL" / "p2_0.png", folder / "NORMAL" / "p3_0.png"]
+    for file in torn:
+        file.write_bytes(b"no picture")
+    apart = set()
+    for seed in range(8):
+        args = ["split", str(folder), *BY_PATIENT, "--seed", str(seed), "--name", f"s{seed}"]
+        assert run([*args, "--keep-duplicates-together"]) == 0
+        side = {row["path"]: row["split"] for row in rows_of(Path(f"runs/s{seed}/splits.csv"))}
+        assert side["NORMAL/p0_0.png"] == side["PNEUMONIA/p1_1.jpg"]
+        apart.add(side["NORMAL/p2_0.png"] == side["NORMAL/p3_0.png"])
+    assert False in apart
+    said = "Kept together: 2 images that are copies of 1 picture (near copies among them: 1 pair)"
+    assert said in capsys.readouterr().out

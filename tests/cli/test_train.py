@@ -151,6 +151,29 @@ def test_a_picture_in_two_classes_is_refused(train, draw_folder):
     refused(train("a", data=data), "duplicates-across-classes")
 
 
+def test_a_class_that_the_validation_part_made_here_lacks_is_refused(train, draw_folder):
+    """Two patients have the class: one is tested, one is learnt from, none validates."""
+    data = draw_folder(
+        "d",
+        {"": {"NORMAL": 20, "SICK": 8}},
+        lambda s, c, n: f"p{n % (2 if c == 'SICK' else 9)}{c}_{n}.png",
+    )
+    options = ("-o", "group_regex=(p[0-9]+[A-Z]+)_")
+    answer = train("a", *options, data=data)
+    refused(answer, "class-missing-in-split")
+    assert "the validation part that training made" in answer.err
+    assert "holds no image of SICK" in answer.err
+    allowed = train("a", *options, "--allow", "class-missing-in-split", "--json", data=data)
+    assert allowed.code == 0, allowed.err
+    assert "class-missing-in-split" in [f["check"] for f in allowed.report["findings"]]
+
+
+def test_a_class_that_the_datas_own_validation_part_lacks_is_not(train, draw_folder):
+    parts = {"train": {"a": 9, "b": 9, "c": 9}, "val": {"a": 9, "b": 9}, "test": {"a": 9, "c": 9}}
+    parts["test"]["b"] = 9
+    assert train("a", data=draw_folder("d", parts)).code == 0
+
+
 def test_unreadable_files_are_refused_and_left_out_when_allowed(train, draw_folder):
     data = draw_folder("d", EVEN)
     assert train("whole", "--augment", "none", data=data).code == 0
@@ -171,17 +194,73 @@ def test_allowing_a_check_that_does_not_exist_is_wrong_usage(train):
     assert "Did you mean 'patient-leakage'?" in answer.err
 
 
+# -- the positive class -----------------------------------------------------------------------
+
+
+def test_two_classes_always_have_a_positive_one(medimg, train, draw_folder):
+    data = draw_folder("d", {s: {"opacité": 12, "sain": 12} for s in ("train", "val", "test")})
+    answer = train("a", "--json", data=data)
+    assert answer.code == 0, answer.err
+    (found,) = [f for f in answer.report["findings"] if f["check"] == "positive-guessed"]
+    assert "sain is taken, the last by name" in found["message"] and found["message"] in answer.err
+    assert found["hint"] == "If it is the other: --positive 'opacité'"
+    assert "Positive class: sain" in answer.err
+    assert answer.report["dataset"]["positive"] == "sain"
+    assert answer.report["result"]["threshold"] is not None
+    assert answer.report["result"]["metrics"]["sensitivity"] is not None
+    result = medimg("evaluate", "runs/a", "--resamples", "100", "--json").report["result"]
+    assert result["positive"] == "sain" and result["metrics_at_half"]["f1"]
+    told = train("b", "--positive", "opacité", "--json", data=data)
+    assert told.report["dataset"]["positive"] == "opacité"
+    assert "positive-guessed" not in [f["check"] for f in told.report["findings"]]
+    assert "positive-guessed" in medimg("inspect", data).err
+
+
+def test_classes_whose_names_tell_are_not_guessed(train):
+    assert "positive-guessed" not in train("a").err
+
+
 # -- trouble while training ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("batch", [8, 100], ids=["in the epoch", "in validation"])
-def test_a_loss_that_is_no_number_stops_with_the_rate_to_try(train, batch):
+def test_a_loss_that_is_no_number_stops_with_the_rate_to_try(medimg, train, batch):
     blown = ("--optimizer", "adamw", "--lr", "100", "--weight-decay", "1e30")
     answer = train("a", *blown, "--batch-size", batch)
     assert answer.code == 1
     assert "Error: the loss is no number any more (epoch " in answer.err
     assert "The learning rate 100 is probably too high: try --lr 10" in answer.err
     assert not Path("runs/a/report.json").exists()
+    # it would break down again, so nothing says to go on with it
+    for line in (["evaluate", "runs/a"], ["train", "--resume", "runs/a"], ["compare", "runs/a"]):
+        again = medimg(*line)
+        assert again.code in (1, 3) and "--resume runs/a" not in again.err, again.err
+        assert "the loss was no number" in again.err and "--lr auto" in again.err
+
+
+def test_an_interrupt_says_how_to_go_on(medimg, train, monkeypatch):
+    from medimg.training import run as module
+
+    write = module.write_history
+
+    def interrupted(path, rows):
+        write(path, rows)
+        if len(rows) == 2:
+            raise KeyboardInterrupt
+
+    assert train("whole").code == 0
+    monkeypatch.setattr(module, "write_history", interrupted)
+    answer = train("a b", "-q")
+    assert answer.code == 130
+    assert [line for line in answer.err.splitlines() if line][-2:] == [
+        "To go on: medimg train --resume 'runs/a b'",
+        "Interrupted.",
+    ]
+    monkeypatch.setattr(module, "write_history", write)
+    resumed = medimg("train", "--resume", "runs/a b")
+    assert resumed.code == 0, resumed.err
+    assert bytes_of("a b") == bytes_of("whole")
+    assert "Next: medimg evaluate 'runs/a b'" in resumed.out
 
 
 def test_a_full_disk_leaves_no_half_written_report(train, monkeypatch):
@@ -299,10 +378,12 @@ def test_weights_that_do_not_fit_are_refused(train):
         ("--backend", "linaer", "Did you mean 'linear'?"),
         ("--optimizer", "adamm", "'adam', 'adamw' or 'sgd'"),
         ("--schedule", "onecycle", "'one-cycle'"),
+        ("--model", "cnn2", "Give --backend torch, or a model that linear builds: logistic"),
         ("--augment", "ligth", "Did you mean 'light'?"),
         ("--balance", "oversampl", "Did you mean 'oversample'?"),
         ("--layout", "foldr", "Did you mean 'folder'?"),
         ("--epochs", "0", "epochs can't be 0"),
+        ("--seed", "-1", "-1 is not in the range"),
         ("--lr", "-1", "the learning rate -1.0 is out of range"),
         ("--lr", "1e30", "the learning rate 1e+30 is out of range"),
         ("--lr", "fast", "'fast' is neither a number nor auto"),
@@ -315,11 +396,15 @@ def test_an_unknown_setting_is_wrong_usage_with_the_near_miss(train, option, val
     assert not Path("runs").exists()
 
 
-def test_a_recipe_with_an_unknown_setting(train):
+def test_a_recipe_with_an_unknown_setting(medimg, train, phantoms):
     Path("r.yaml").write_text("epoch: 3\n")
     answer = train("a", "--recipe", "r.yaml")
     assert answer.code == 2
     assert "no setting is called 'epoch'" in answer.err and "'epochs'" in answer.err
+    for text, miss in (("lr: 0.1\n", "Did you mean 'learning_rate'?"), ("seed: -1\n", "seed")):
+        Path("r.yaml").write_text(text)
+        answer = medimg("train", phantoms, "--recipe", "r.yaml")
+        assert answer.code == 2 and miss in answer.err and "Traceback" not in answer.err
 
 
 def test_a_missing_folder_and_one_without_images(train, tmp_path):

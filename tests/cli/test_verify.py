@@ -311,7 +311,7 @@ def test_brain_tumours_are_on_both_sides(shared_data, tmp_path):
 
 
 def test_one_folder_of_16_bit_pictures_is_one_class(shared_data, tmp_path):
-    report, code = verified(shared_data / "dicom_small", tmp_path)
+    report, code = verified(shared_data / "dicom_small", tmp_path, "--layout", "folder")
     assert code == 1 and set(errors(report)) == {"one-class"}
     # each is there as PNG and as TIFF
     (copies,) = [f for f in report["findings"] if f["check"] == "exact-duplicates"]

@@ -78,6 +78,7 @@ def test_the_schema_refuses_what_is_no_report(reports):
         report | {"result": report["result"] | {"surprise": 1}},
         report | {"seconds": "long"},
         {k: v for k, v in report.items() if k != "medimg"},
+        report | {"findings": [{"check": "c", "severity": "bad", "message": "m"}]},
     ):
         assert not validator.is_valid(broken)
         assert check_shape(broken) != [] or broken["command"] == "trian"
@@ -123,6 +124,20 @@ def test_a_report_of_another_command_has_the_envelope():
     assert data["findings"][0]["items"] == [{"file": "f"}]
 
 
+def test_bytes_that_are_no_text_are_escaped_in_a_report_and_kept_in_a_table(tmp_path):
+    name = os.fsdecode(b"r\xe9sum\xe9.png")
+    report = build(
+        "strangers", {name: [name]}, arguments=[name], settings={"path": name}, seed=1,
+        seconds=0.0, plugins={}, findings=(Finding("c", "info", name, 1, ({"file": name},)),),
+    )  # fmt: skip
+    write_atomically(tmp_path / "r.json", to_json(report))
+    data = read_report(tmp_path / "r.json")
+    assert data["result"] == {"r\\udce9sum\\udce9.png": ["r\\udce9sum\\udce9.png"]}
+    assert data["findings"][0]["items"] == [{"file": "r\\udce9sum\\udce9.png"}]
+    write_atomically(tmp_path / "t.csv", name)
+    assert (tmp_path / "t.csv").read_bytes() == b"r\xe9sum\xe9.png"
+
+
 # -- writing ----------------------------------------------------------------------------------
 
 
@@ -154,10 +169,46 @@ def test_what_is_written_is_whole_and_readable_by_others(tmp_path):
     assert (tmp_path / "deep/er/x").stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no /dev/full here")
+def test_a_device_is_written_into_and_stays_a_device(tmp_path):
+    device = tmp_path / "full"
+    device.symlink_to("/dev/full")
+    for path in (Path("/dev/full"), device):
+        with pytest.raises(InputError, match="the disk is full"):
+            write_atomically(path, "x")
+    write_atomically(Path("/dev/null"), "x")
+    assert Path("/dev/full").is_char_device() and Path("/dev/null").is_char_device()
+    assert device.is_symlink()
+
+
+def test_a_pipe_is_written_into(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(pipe, "told")
+    assert os.read(reader, 100) == b"told"
+    os.close(reader)
+    assert pipe.is_fifo() and list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_folder_is_not_replaced(tmp_path):
+    (tmp_path / "d").mkdir()
+    with pytest.raises(InputError, match="d is a folder"):
+        write_atomically(tmp_path / "d", "x")
+
+
+def test_a_link_keeps_pointing_where_it_did(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    write_atomically(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "new"
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"schema": "other/1"}', "\x00\xff"])
 def test_what_is_no_report(tmp_path, text):
     (tmp_path / "r.json").write_text(text)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError) as caught:
         read_report(tmp_path / "r.json")
+    assert caught.value.hint
     with pytest.raises(InputError, match="does not exist"):
         read_report(tmp_path / "none.json")

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
 
-from medimg.core.errors import InputError
+from medimg.core.errors import InputError, UsageError
 from medimg.core.runs import (
     Predictions,
     new_run_folder,
     predictions_of,
     read_predictions,
     read_run,
+    read_run_splits,
     write_predictions,
+    write_run_splits,
 )
 from medimg.core.types import Sample
 
 
 def test_names_say_when_what_and_on_what(tmp_path):
     folder = new_run_folder(tmp_path, "lr-find", "Chest X-ray/é")
-    stamp, command, subject = folder.name.split("-", 1)[0], "lr-find", "Chest-X-ray"
+    stamp, command, subject = folder.name.split("-", 1)[0], "lr-find", "Chest-X-ray-é"
     assert len(stamp) == 15 and stamp[8] == "T"
     assert folder.name == f"{stamp}-{command}-{subject}"
     assert folder.is_dir()
+
+
+def test_names_keep_the_letters_of_any_language(tmp_path):
+    folder = new_run_folder(tmp_path, "inspect", "Thorax Übung ü 日本 / ..")
+    assert folder.name.endswith("-inspect-Thorax-Übung-ü-日本")
+    assert folder.parent == tmp_path
 
 
 def test_two_runs_of_one_second_get_two_folders(tmp_path):
@@ -115,6 +124,51 @@ def test_an_unfinished_run_says_how_to_go_on(tmp_path):
     with pytest.raises(InputError, match="the run did not finish") as caught:
         read_run(tmp_path / "a")
     assert caught.value.hint == f"Go on with it: medimg train --resume {tmp_path / 'a'}"
+
+
+def test_a_run_that_broke_down_is_not_to_be_gone_on_with(tmp_path):
+    run_folder(tmp_path / "a")
+    (tmp_path / "a" / "report.json").unlink()
+    (tmp_path / "a" / "checkpoints").mkdir()
+    (tmp_path / "a" / "checkpoints" / "state.json").write_text('{"stopped_by": "non-finite-loss"}')
+    with pytest.raises(InputError, match="the loss was no number") as caught:
+        read_run(tmp_path / "a")
+    assert "--resume" not in caught.value.hint and "lr-find" in caught.value.hint
+
+
+def test_a_folder_that_has_to_be_quoted_is(tmp_path):
+    run_folder(tmp_path / "ü name 1")
+    (tmp_path / "ü name 1" / "report.json").unlink()
+    with pytest.raises(InputError) as caught:
+        read_run(tmp_path / "ü name 1")
+    assert caught.value.hint.endswith(f"--resume '{tmp_path}/ü name 1'")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/x", "a\\b", " a", "a\0"])
+def test_names_that_lead_elsewhere(tmp_path, name):
+    with pytest.raises(UsageError):
+        new_run_folder(tmp_path / "runs", "train", "x", name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_runs_splits_hold_the_content_and_are_a_splits_file(tmp_path):
+    from medimg.core.split import apply_splits_file
+    from medimg.core.types import DatasetIndex
+
+    samples = [Sample(f"{n},ä.png", "a", None if n else "p", "train") for n in range(3)]
+    write_run_splits(tmp_path / "splits.csv", samples, {"0,ä.png": "abc", "1,ä.png": "def"})
+    read = read_run_splits(tmp_path)
+    assert [(p, s.split, s.sha256) for p, s in read.items()] == [
+        ("0,ä.png", "train", "abc"), ("1,ä.png", "train", "def"), ("2,ä.png", "train", None),
+    ]  # fmt: skip
+    bare = DatasetIndex("d", tmp_path, "folder", None, tuple(samples), ("a",))  # type: ignore[arg-type]
+    assert apply_splits_file(bare, tmp_path / "splits.csv").samples == tuple(samples)
+    odd = os.fsdecode(b"r\xe9.png")
+    write_run_splits(tmp_path / "splits.csv", [Sample(odd, "a", None, "val")], {odd: "abc"})
+    assert list(read_run_splits(tmp_path)) == [odd]
+    (tmp_path / "splits.csv").write_text("nothing\nx\n")
+    with pytest.raises(InputError, match="can't be read"):
+        read_run_splits(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["model/model.json", "recipe.yaml"])

@@ -304,3 +304,20 @@ def test_dicom_sample_has_one_class(shared_data):
     assert index.class_counts() == {"png16_tiff16_derived": 6}
     (finding,) = index.findings
     assert finding.count == 10 and "medimg-dicom" in finding.hint
+
+
+def test_the_folder_of_one_class_names_the_folder_above(tree):
+    root = tree("NORMAL/1.png", "PNEUMONIA/2.png")
+    with pytest.raises(InputError, match="no class folders") as error:
+        read(root / "NORMAL")
+    assert error.value.hint == (
+        "If NORMAL is a class of its own, beside PNEUMONIA, point medimg at the folder above: "
+        f"{root}"
+    )
+
+
+def test_a_folder_of_images_alone_asks_for_labels(tree):
+    root = tree("only/1.png")
+    with pytest.raises(InputError) as error:
+        read(root / "only")
+    assert "-o labels=FILE.csv" in error.value.hint

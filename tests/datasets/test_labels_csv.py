@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import cv2
 import numpy as np
 import pytest
@@ -82,6 +84,57 @@ def test_latin1_is_read_and_noted(dataset):
     assert index.samples[0].columns == {"Diagnose": "Entzündung"}
     (finding,) = found(index, "csv-encoding")
     assert finding.items == ({"file": "labels.csv", "line": 2},) and finding.severity == "info"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "classes"),
+    [
+        ("image,label\na.png,Entzündung\nb.png,keine\n", "latin-1", ["Entzündung"]),
+        ("image,label\na.png,肺炎\nb.png,正常\n", "gbk", ["·ÎÑ×", "Õý³£"]),
+    ],
+)
+def test_classes_that_hang_on_a_guessed_encoding_are_a_warning(dataset, text, encoding, classes):
+    index = read(dataset(IMAGES[:2], labels=text.encode(encoding)))
+    _, finding = found(index, "csv-encoding")
+    assert finding.severity == "warning"
+    assert [row["class"] for row in finding.items] == classes
+
+
+def test_utf8_saved_twice(dataset):
+    text = "image,label\na.png,neumonía\nb.png,sano\n"
+    index = read(dataset(IMAGES[:2], labels=text.encode().decode("latin-1")))
+    (finding,) = found(index, "csv-encoding")
+    assert finding.severity == "warning" and finding.items == ({"file": "labels.csv", "line": 2},)
+    assert "is neumonía" in finding.message
+
+
+def test_letters_that_were_lost(dataset):
+    index = read(dataset(IMAGES[:2], labels="image,label\na.png,yes\nb.png,k\ufffdin\n"))
+    (finding,) = found(index, "csv-encoding")
+    assert finding.severity == "warning" and "line 3" in finding.message
+
+
+@pytest.mark.parametrize("text", [PLAIN, PLAIN.replace("yes", "Entzündung"), "image,label\n"
+                                  "a.png,Ação\nb.png,État\nc.png,肺炎\nd.png,ÇÉ\n"])  # fmt: skip
+def test_nothing_to_say_about_utf8(dataset, text):
+    assert not found(read(dataset(IMAGES, labels=text)), "csv-encoding")
+
+
+def test_a_quotation_mark_that_is_not_closed(dataset):
+    text = 'image,label,notes\na.png,yes,\nb.png,"no,\nc.png,yes,\nd.png,no,\n'
+    index = read(dataset(IMAGES, labels=text))
+    (finding,) = found(index, "csv-encoding")
+    assert finding.severity == "error" and "2 lines are swallowed" in finding.message
+    assert len(index) == 2
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_accents_as_one_character_or_two(dataset, form):
+    """File names that went through macOS have accents of their own."""
+    root = dataset([unicodedata.normalize(form, "é.png"), "b.png"],
+                   labels="image,label\né.png,yes\nb.png,no\n")  # fmt: skip
+    index = read(root)
+    assert index.class_counts() == {"yes": 1, "no": 1} and not index.findings
 
 
 def test_quoted_notes_with_commas_and_line_ends(dataset):
@@ -240,6 +293,45 @@ def test_several_label_columns_are_asked_about(dataset):
     )
     assert error.value.hint == "Say which: -o label=dx"
     assert read(root, label="diagnosis").class_counts() == {"p": 2, "q": 2}
+
+
+def test_another_label_column_that_says_otherwise(dataset):
+    text = "image,label,diagnosis\na.png,x,y\nb.png,y,y\nc.png,x,x\nd.png,y,y\n"
+    index = read(dataset(IMAGES, labels=text), label="label")
+    (finding,) = found(index, "several-label-columns")
+    assert (finding.severity, finding.count) == ("warning", 1)
+    assert finding.items == ({"file": "im/a.png", "class": "x", "says": ["y"]},)
+    assert "'diagnosis' could be labels too and say otherwise for 1 image" in finding.message
+    assert finding.hint == "If these are meant: -o label=diagnosis"
+
+
+def test_a_block_of_classes_that_says_otherwise(dataset):
+    text = "image,label,N,D,G\na.png,N,1,0,0\nb.png,D,0,1,1\nc.png,G,0,1,0\nd.png,D,0,1,0\n"
+    index = read(dataset(IMAGES, labels=text), label="label")
+    (finding,) = found(index, "several-label-columns")
+    assert finding.items == ({"file": "im/c.png", "class": "G", "says": ["D"]},)
+    assert finding.hint == "If these are meant: -o label=N,D,G"
+
+
+def test_another_label_column_with_other_classes_is_information(dataset):
+    text = "image,label,finding\na.png,x,1\nb.png,y,1\nc.png,x,2\nd.png,y,2\n"
+    (finding,) = found(read(dataset(IMAGES, labels=text), label="label"), "several-label-columns")
+    assert (finding.severity, finding.items) == ("info", ({"column": "finding"},))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "label,dx\na.png,x,1\nb.png,y,2\nc.png,x,1\nd.png,y,2\n",
+        'label,target\na.png,x,"[1, 0]"\nb.png,y,"[0, 1]"\nc.png,x,"[1, 0]"\nd.png,y,"[0, 1]"\n',
+        "label,sex,age\na.png,x,f,40\nb.png,y,m,40\nc.png,x,m,50\nd.png,y,f,50\n",
+        "label,flag\na.png,0,1\nb.png,1,1\nc.png,0,0\nd.png,1,0\n",
+    ],
+    ids=["in other words", "one-hot in a cell", "no labels", "0 and 1"],
+)  # fmt: skip
+def test_columns_that_are_no_other_label(dataset, columns):
+    index = read(dataset(IMAGES, labels=f"image,{columns}"), label="label")
+    assert not found(index, "several-label-columns")
 
 
 def test_no_column_called_like_a_label_is_asked_about(dataset):
@@ -521,6 +613,13 @@ def test_odir(shared_data):
     assert len(index) == 659 and index.class_counts() == ODIR
     assert len(index.groups()) == 350 and index.patients == "column 'ID'"
     assert surer(root) == "csv"
+
+
+def test_odir_has_labels_of_patients_beside_those_of_eyes(shared_data):
+    index = read(shared_data / "odir_fundus_csv", label="labels", group="ID")
+    (finding,) = found(index, "several-label-columns")
+    assert finding.severity == "warning" and finding.count == len(finding.items) > 50
+    assert finding.hint == "If these are meant: -o label=N,D,G,C,A,H,M,O"
 
 
 def test_odir_asks_for_the_label(shared_data):

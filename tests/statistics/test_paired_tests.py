@@ -103,10 +103,16 @@ def test_mcnemar_is_the_binomial_test():
         exact = binomtest(only_first, only_first + only_second, 0.5).pvalue
         assert found.p == pytest.approx(exact, rel=1e-9)
         assert found.difference == pytest.approx(first.mean() - second.mean())
+        # the exact interval of the share, turned into a difference: it holds 0 where p says so
+        apart = only_first + only_second
+        wanted = proportion_confint(only_first, apart, 0.05, method="beta")
+        assert found.ci95 == pytest.approx([(2 * w - 1) * apart / len(first) for w in wanted])
+        assert (found.ci95[0] <= 0 <= found.ci95[1]) == (found.p >= 0.05)
 
 
 def test_mcnemar_without_disagreement_or_images():
-    assert mcnemar([True, False], [True, False]).p == 1.0
+    same = mcnemar([True, False], [True, False])
+    assert (same.p, same.ci95) == (1.0, None) and same.reason
     with pytest.raises(InputError):
         mcnemar([], [])
     with pytest.raises(InputError):

@@ -11,6 +11,7 @@ from medimg.metrics.accuracy import accuracy
 from medimg.metrics.auroc import auroc
 from medimg.metrics.precision import precision
 from medimg.statistics.bootstrap import bootstrap_intervals
+from medimg.statistics.mcnemar import mcnemar
 from medimg.statistics.paired_bootstrap import paired_bootstrap
 from medimg.statistics.resampling import resampled, strata_of, units_of
 
@@ -166,7 +167,7 @@ def test_a_difference_is_first_minus_second():
     flipped = Scored(scored.labels, scored.probabilities[:, ::-1], 1, 0.5)
     found = paired_bootstrap(scored, flipped, accuracy, groups, 300)
     assert found.difference == pytest.approx(accuracy(scored) - accuracy(flipped))
-    assert found.ci95[0] < found.difference < found.ci95[1] and found.p < 0.001
+    assert found.ci95[0] < found.difference < found.ci95[1] and found.p == pytest.approx(2 / 301)
     other = paired_bootstrap(flipped, scored, accuracy, groups, 300)
     assert other.p == found.p and other.difference == -found.difference
 
@@ -202,3 +203,39 @@ def test_an_undefined_difference_says_why():
         auroc(scored)
     found = paired_bootstrap(scored, scored, auroc, resamples=10)
     assert found.difference is None and found.reason == "no image of class 1 in this part"
+
+
+def handful(wrong: int, n: int = 7) -> tuple[Scored, Scored]:
+    """Two runs on n images: one is right on all, the other wrong on the first so many."""
+    labels = np.arange(n) % 2
+    right = np.where(np.eye(2)[labels] > 0, 0.9, 0.1)
+    other = right.copy()
+    other[:wrong] = right[:wrong, ::-1]
+    return Scored(labels, right, 1, 0.5), Scored(labels, other, 1, 0.5)
+
+
+def test_a_handful_of_images_shows_no_more_than_an_exchange_could():
+    """Four images on which one run alone is right: exact McNemar says 2 / 2^4."""
+    found = paired_bootstrap(*handful(4), accuracy, resamples=500)
+    assert found.p == pytest.approx(mcnemar([1] * 7, [0] * 4 + [1] * 3).p) == 0.125
+    assert found.ci95 is None and found.reason == (
+        "the runs differ on 4 images: too few for an interval"
+    )
+    grouped = paired_bootstrap(*handful(6, 12), accuracy, [0, 0, 0, 1, 1, 1] + [2] * 6, 500)
+    assert grouped.p == 0.5 and grouped.ci95 is None
+    enough = paired_bootstrap(*handful(9, 12), accuracy, resamples=500)
+    assert enough.p == pytest.approx(2 / 501) and enough.ci95[0] > 0
+
+
+def test_p_and_interval_tell_one_story():
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        labels = np.arange(30) % 2
+        scores = (1 / (1 + np.exp(-(rng.normal(size=30) + g * labels))) for g in (1.2, 0.4))
+        first, second = (Scored(labels, np.c_[1 - x, x], 1, 0.6) for x in scores)
+        found = paired_bootstrap(first, second, auroc, resamples=400, seed=seed)
+        low, high = found.ci95
+        if found.p < 0.05:
+            assert low >= 0 or high <= 0
+        elif found.p > 0.06:
+            assert low <= 0 <= high

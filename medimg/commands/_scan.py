@@ -1,0 +1,65 @@
+"""A dataset's files looked at: from the cache where they have not changed, else read."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from medimg.commands._job import Job
+    from medimg.core.scan import ScanRecord
+    from medimg.core.scan_cache import ScanCache
+    from medimg.core.types import DatasetIndex
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What a scan gave.
+
+    Args:
+        records: path to record of every labelled image; those not reached have `kind` "not-read".
+        read: files read now; cached: files known from an earlier run.
+        missing: files not reached before an interrupt.
+        seconds: what reading took.
+    """
+
+    records: dict[str, ScanRecord]
+    read: int
+    cached: int
+    missing: int
+    seconds: float
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Of those read now; None where none was."""
+        return self.read / self.seconds if self.read and self.seconds > 0 else None
+
+
+def scan_dataset(job: Job, index: DatasetIndex, cache: ScanCache | None) -> Scanned:
+    """Reads what the cache does not know. An interrupt leaves what is done so far."""
+    from medimg.core.scan import NOT_READ, scan_paths
+
+    started = time.perf_counter()
+    paths = list(dict.fromkeys(s.path for s in index.samples))
+    known = cache.records(paths) if cache else {}
+    wanted = [p for p in paths if p not in known]
+    # taken before reading: a file that changes meanwhile is read again next time
+    stamps = cache.stamps(wanted) if cache else {}
+    read: dict[str, ScanRecord] = {}
+    try:
+        with job.progress("Reading images", len(wanted)) as bar:
+            for path, record in scan_paths(wanted, index.source, bar.update):
+                read[path] = record
+    except KeyboardInterrupt:
+        job.note(
+            f"Interrupted after {len(known) + len(read):,} of {len(paths):,} images: "
+            "the report will be about those.",
+            severity="warning",
+        )
+    if cache:
+        cache.keep(read, stamps)
+    found = known | read
+    records = {p: found.get(p, NOT_READ) for p in paths}
+    seconds = time.perf_counter() - started
+    return Scanned(records, len(read), len(known), len(paths) - len(found), seconds)

@@ -1,0 +1,93 @@
+"""Which files must stay on one side of a split, by their headers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from medimg.api import Finding
+from medimg_dicom.headers import Header
+
+MOST_ITEMS = 200
+
+
+def groups_of(headers: Sequence[Header]) -> tuple[dict[str, str | None], str | None, list[Finding]]:
+    """(path to group, where it comes from in words, what there is to say).
+
+    The group is PatientID. Where that is blank, or the same in all files as after a crude
+    de-identification, studies are kept together instead, or series where the study is one too.
+    """
+    patients = {h.patient for h in headers}
+    if len(patients - {""}) >= 2:
+        return by_patient(headers)
+    for name, keyword in (("study", "StudyInstanceUID"), ("series", "SeriesInstanceUID")):
+        if len({getattr(h, name) for h in headers}) >= 2:
+            groups = {h.path: getattr(h, name) or None for h in headers}
+            blank = patients == {""}
+            words = f"{keyword} of the DICOM headers"
+            return groups, words, [unusable(headers, keyword, blank)]
+    if patients == {""}:
+        return dict.fromkeys((h.path for h in headers), None), None, []
+    return {h.path: h.patient for h in headers}, "PatientID of the DICOM headers", []
+
+
+def by_patient(
+    headers: Sequence[Header],
+) -> tuple[dict[str, str | None], str | None, list[Finding]]:
+    """By PatientID; files without one by their study."""
+    groups = {h.path: h.patient or h.study or h.series or None for h in headers}
+    without = [h.path for h in headers if not h.patient]
+    words = "PatientID of the DICOM headers"
+    if not without:
+        return groups, words, []
+    finding = Finding(
+        "patient-ids-unusable",
+        "warning",
+        f"{len(without):,} of {len(headers):,} files have no PatientID; their studies are kept "
+        f"together instead: {without[0]}",
+        len(without),
+        tuple({"file": path} for path in without[:MOST_ITEMS]),
+        "A patient with several studies may still be on two sides of a split.",
+    )
+    return groups, f"{words}, StudyInstanceUID where it is blank", [finding]
+
+
+def unusable(headers: Sequence[Header], keyword: str, blank: bool) -> Finding:
+    """The warning that PatientID tells no patients apart."""
+    said = "is blank in all files" if blank else "is the same in all files"
+    return Finding(
+        "patient-ids-unusable",
+        "warning",
+        f"PatientID {said} ({len(headers):,}); what shares {keyword} is kept together instead",
+        len(headers),
+        tuple({"file": h.path} for h in headers[:MOST_ITEMS]),
+        "A patient with several of them may still be on two sides of a split; where file names "
+        r"hold the patient: -o 'group_regex=(patient\d+)'",
+    )
+
+
+def private_fields(headers: Sequence[Header]) -> list[Finding]:
+    """What may identify a person: names of fields, never their values."""
+    found = [h for h in headers if h.private]
+    if not found:
+        return []
+    counts: dict[str, int] = {}
+    for header in found:
+        for name in header.private:
+            counts[name] = counts.get(name, 0) + 1
+    most = sorted(counts.items(), key=lambda item: -item[1])
+    listed = ", ".join(f"{name} ({n:,})" for name, n in most[:8])
+    more = f" and {len(most) - 8} more" if len(most) > 8 else ""
+    removed = sum(h.removed for h in found)
+    declared = f"; {removed:,} of them declare PatientIdentityRemoved" if removed else ""
+    return [
+        Finding(
+            "private-metadata",
+            "info" if removed == len(found) else "warning",
+            f"{len(found):,} of {len(headers):,} DICOM headers have fields filled in that may "
+            f"identify a person: {listed}{more}{declared}",
+            len(found),
+            tuple({"file": h.path, "fields": ", ".join(h.private)} for h in found[:MOST_ITEMS]),
+            "Blank them, or replace them by pseudonyms (PS3.15 annex E), before the files are "
+            "passed on.",
+        )
+    ]

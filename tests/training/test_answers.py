@@ -1,0 +1,40 @@
+"""Alarms about a network's answers, at the threshold that they were given at."""
+
+from __future__ import annotations
+
+import pytest
+
+from medimg.training.answers import alarms, in_words
+
+YOUDEN = {"value": 0.03125, "rule": "youden", "chosen_on": "val"}
+
+
+def test_one_answer_for_all_is_an_error_that_names_the_threshold():
+    (found,) = alarms([[0, 8], [0, 24]], ("NORMAL", "SICK"), "validation", YOUDEN)
+    assert (found.check, found.severity, found.count) == ("one-class-predicted", "error", 32)
+    assert found.items == ({"class": "SICK"},)
+    assert "SICK for all 32 validation images at the threshold 0.03125 (youden on val)" in (
+        found.message
+    )
+    assert "accuracy 0.750 is the share of that class" in found.message
+
+
+def test_an_accuracy_no_better_than_the_commonest_class_is_a_warning():
+    (found,) = alarms([[4, 4], [4, 20]], ("NORMAL", "SICK"), "test", None)
+    assert (found.check, found.severity) == ("no-better-than-majority", "warning")
+    assert found.message.startswith("test accuracy 0.750 is no better") and "(0.750)" in (
+        found.message
+    )
+
+
+@pytest.mark.parametrize(
+    "counts", [[[5, 3], [3, 21]], [[0, 0], [0, 24]], [[3, 1, 0], [0, 3, 0], [0, 0, 3]]]
+)
+def test_good_answers_and_a_part_of_one_class_are_silent(counts):
+    assert alarms(counts, ("a", "b", "c"), "test", None) == []
+
+
+def test_thresholds_in_words():
+    assert in_words(None) == ""
+    assert in_words({"value": 0.5, "rule": "0.5", "chosen_on": None}) == " at the threshold 0.5"
+    assert in_words({"value": 0.2, "rule": "given", "chosen_on": None}).endswith("0.2 (given)")
