@@ -112,7 +112,7 @@ def settings(given: Mapping[str, str], job: Job, known: Iterable[str]) -> dict[s
     offered = job.manager.checks()
     named = {key.rpartition(".")[0] for key in given}
     checks = job.manager.functions({n: info for n, info in offered.items() if n in named})
-    return settings_of(given, checks, [n for n in known if n not in offered])
+    return settings_of(given, checks, known)
 
 
 def baseline_of(file: str | None) -> list[dict[str, Any]] | None:

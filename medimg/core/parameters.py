@@ -46,13 +46,13 @@ def parameters_of(check: Callable[..., Any]) -> dict[str, Parameter]:
 
 
 def settings_of(
-    given: Mapping[str, str], checks: Mapping[str, Callable[..., Any]], known: Iterable[str] = ()
+    given: Mapping[str, str], checks: Mapping[str, Callable[..., Any]], names: Iterable[str] = ()
 ) -> dict[str, dict[str, Any]]:
     """Check to parameter to value, of `{"near-duplicates.distance": "6"}`.
 
     Args:
-        checks: name to function, of the checks that will run.
-        known: all names of checks; a setting of one that will not run is ignored.
+        checks: name to function, of the checks that may be set.
+        names: all names of checks.
     Raises:
         UsageError: no such check or parameter, or a value of another type than the default's.
     """
@@ -60,19 +60,18 @@ def settings_of(
     for key, text in given.items():
         # a plugin's check has colons and may have dots, a parameter has neither
         check, _, name = key.rpartition(".")
-        if check not in checks:
-            if check in known:
-                continue
+        known = sorted({*checks, *names})
+        if check not in known:
             raise UsageError(
                 f"--set {key}={text}: no check is called {check or key!r}",
-                near_misses(check or key, sorted({*checks, *known})),
+                near_misses(check or key, known),
             )
-        parameters = parameters_of(checks[check])
+        parameters = parameters_of(checks[check]) if check in checks else {}
         if name not in parameters:
             raise UsageError(
                 f"--set {key}={text}: {check} has "
                 + (f"the parameters {', '.join(parameters)}" if parameters else "no parameters"),
-                near_misses(name, sorted(parameters)),
+                near_misses(name, sorted(parameters)) if parameters else "",
             )
         settings.setdefault(check, {})[name] = valued(key, text, parameters[name].default)
     return settings

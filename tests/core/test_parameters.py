@@ -56,5 +56,6 @@ def test_what_can_not_be_set_is_said(key, text, said):
     assert said in f"{error.value} {error.value.hint}"
 
 
-def test_a_setting_of_a_check_that_will_not_run_is_passed_over():
-    assert settings_of({"blur.z": "3"}, CHECKS, known=["blur"]) == {}
+def test_a_check_without_parameters_says_so():
+    with pytest.raises(UsageError, match="blank has no parameters"):
+        settings_of({"blank.z": "3"}, CHECKS, names=["blank"])

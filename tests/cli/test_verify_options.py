@@ -1,0 +1,165 @@
+"""medimg verify: parameters, the cache, a baseline, the page, an interrupt."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from medimg.core import scan
+from tests.cli.conftest import Answer
+
+
+@pytest.fixture
+def verify(medimg, phantoms, tmp_path, monkeypatch):
+    """Verifies the phantoms without the one check that takes a second."""
+    monkeypatch.setenv("MEDIMG_CACHE", str(tmp_path / "cache"))
+
+    def call(*arguments: object, data: object = phantoms) -> Answer:
+        return medimg("verify", data, "--skip", "shortcut", "--no-progress", *arguments)
+
+    return call
+
+
+@pytest.fixture
+def images(phantoms, tmp_path):
+    """A copy of the phantoms to change."""
+    import shutil
+
+    return shutil.copytree(phantoms, tmp_path / "images")
+
+
+# -- parameters --------------------------------------------------------------------------------
+
+
+def test_a_parameter_changes_what_is_found(verify):
+    loose = verify("--json", "--set", "small-validation.images=1").report
+    strict = verify("--json", "--set", "small-validation.images=1000").report
+    assert loose["result"]["checks"]["small-validation"]["status"] == "ok"
+    assert strict["result"]["checks"]["small-validation"]["status"] == "warning"
+    assert strict["invocation"]["settings"]["given"] == {"small-validation.images": "1000"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("small-validation.image=3", "Did you mean 'images'?"),
+        ("smal-validation.images=3", "Did you mean 'small-validation'?"),
+        ("small-validation.images=many", "not a whole number"),
+        ("small-validation", "is not KEY=VALUE"),
+    ],
+)
+def test_a_setting_that_is_none_is_wrong_usage(verify, given, said):
+    answer = verify("--set", given)
+    assert answer.code == 2 and said in answer.err
+
+
+def test_the_list_shows_parameters_with_defaults_and_meaning(medimg):
+    table = medimg("verify", "--list").out
+    assert "near-duplicates" in table and "distance=4" in table
+    rows = {row["check"]: row for row in json.loads(medimg("verify", "--list", "--json").out)}
+    distance = rows["near-duplicates"]["parameters"]["distance"]
+    assert distance["default"] == 4 and "bits" in distance["meaning"]
+    assert all(
+        p["meaning"] for row in rows.values() for p in row["parameters"].values()
+    ), "every parameter says what it means"
+
+
+# -- cache -------------------------------------------------------------------------------------
+
+
+def without_times(report: dict) -> dict:
+    kept = {k: report[k] for k in ("dataset", "findings")}
+    kept["checks"] = {
+        name: {k: v for k, v in c.items() if k != "seconds"}
+        for name, c in report["result"]["checks"].items()
+    }
+    return kept
+
+
+def test_unchanged_files_are_not_read_again(verify, monkeypatch):
+    first = verify("--json").report
+    monkeypatch.setattr(scan, "examine", None)
+    second = verify("--json").report
+    assert first["result"]["from_cache"] == 0
+    assert second["result"]["from_cache"] == first["result"]["files"]
+    assert second["result"]["images_per_second"] is None
+    assert without_times(second) == without_times(first)
+
+
+def test_a_changed_file_is_read_again(verify, images):
+    first = verify("--json", data=images).report
+    file = next(images.rglob("*.png"))
+    file.write_bytes(file.read_bytes()[:200])
+    second = verify("--json", data=images).report
+    assert second["result"]["from_cache"] == first["result"]["files"] - 1
+    (cut,) = [f for f in second["findings"] if f["check"] == "truncated"]
+    assert cut["items"][0]["file"] == file.relative_to(images).as_posix()
+
+
+def test_no_cache_reads_everything_and_keeps_nothing(verify, tmp_path):
+    for _ in range(2):
+        assert verify("--json", "--no-cache").report["result"]["from_cache"] == 0
+    assert not (tmp_path / "cache").exists()
+
+
+# -- baseline ----------------------------------------------------------------------------------
+
+
+def test_known_faults_are_accepted_and_new_ones_are_not(verify, images):
+    files = sorted(images.rglob("train/NORMAL/*.png"))
+    files[0].write_bytes(b"")
+    first = verify("--name", "first", data=images)
+    assert first.code == 1
+    again = verify("--baseline", "runs/first", "--json", data=images)
+    assert again.code == 0
+    assert not [f for f in again.report["findings"] if f["severity"] == "error"]
+    assert again.report["result"]["checks"]["empty-file"]["status"] == "error"
+    known = {f["check"] for f in again.report["result"]["baseline"]["findings"]}
+    assert {"empty-file", "unreadable"} <= known
+    files[1].write_bytes(b"")
+    worse = verify("--baseline", "runs/first/report.json", "--json", data=images)
+    assert worse.code == 1
+    (empty,) = [f for f in worse.report["findings"] if f["check"] == "empty-file"]
+    assert [row["file"] for row in empty["items"]] == [files[1].relative_to(images).as_posix()]
+
+
+def test_a_baseline_that_is_none_is_said_before_the_work(verify):
+    answer = verify("--baseline", "nowhere.json")
+    assert answer.code == 3 and "nowhere.json" in answer.err
+
+
+# -- page, interrupt ---------------------------------------------------------------------------
+
+
+def test_the_page_names_what_was_found(verify, images, tmp_path):
+    file = next(images.rglob("*.png"))
+    file.write_bytes(b"")
+    answer = verify("--html", "--name", "seen", "--json", data=images)
+    page = (tmp_path / "runs" / "seen" / answer.report["result"]["page"]).read_text()
+    assert file.name in page and "empty-file" in page and "phantom" in page.lower()
+
+
+def test_an_interrupt_leaves_a_report_about_what_was_read(verify, monkeypatch, tmp_path):
+    reached = []
+
+    def interrupt_later(source, path):
+        reached.append(path)
+        if len(reached) == 70:
+            raise KeyboardInterrupt
+        return read(source, path)
+
+    from medimg.core.index import FileSource
+
+    read = FileSource.read
+    monkeypatch.setattr(FileSource, "read", interrupt_later)
+    monkeypatch.setattr("medimg.core.workers.cores", lambda: 1)
+    answer = verify("--name", "part")
+    assert answer.code == 130, answer.err
+    report = json.loads((tmp_path / "runs" / "part" / "report.json").read_text())
+    assert report["result"]["partial"] == report["result"]["files"] - 64
+    assert report["dataset"]["fingerprint"] is None
+    assert not [f for f in report["findings"] if f["check"] in ("unreadable", "truncated")]
+    assert "not read" in answer.out and "Interrupted after 64 of" in answer.err
+    monkeypatch.setattr(FileSource, "read", read)
+    assert verify("--json").report["result"]["from_cache"] == 64

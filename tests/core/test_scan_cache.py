@@ -1,0 +1,161 @@
+"""Records and outcomes kept between runs: used while they hold, dropped as soon as they don't."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from medimg.core.checking import CheckContext, Checked, run_checks
+from medimg.core.index import FileSource
+from medimg.core.scan import scan_samples
+from medimg.core.scan_cache import ScanCache, outcomes_key
+from medimg.core.types import DatasetIndex, Finding, Sample
+
+NAMES = ("a.png", "b.jpg", "torn.png")
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    picture = np.random.default_rng(0).integers(0, 256, (40, 50), np.uint8)
+    for name in NAMES[:2]:
+        cv2.imwrite(str(folder / name), picture)
+    (folder / "torn.png").write_bytes(b"\x89PNG")
+    return folder
+
+
+@pytest.fixture
+def cache(root, tmp_path) -> ScanCache:
+    return ScanCache(FileSource(root), tmp_path / "cache")
+
+
+def filled(cache: ScanCache) -> dict:
+    stamps = cache.stamps(NAMES)
+    records = scan_samples([Sample(n, "a") for n in NAMES], cache.source)
+    cache.keep(records, stamps)
+    return records
+
+
+def test_records_come_back_as_they_were(cache):
+    records = filled(cache)
+    found = cache.records(NAMES)
+    assert set(found) == set(NAMES)
+    for name, record in records.items():
+        again = found[name]
+        assert again.to_json() == record.to_json()
+        assert again.percentiles == record.percentiles and again.private == record.private
+        if record.histogram is not None:
+            np.testing.assert_array_equal(again.histogram, record.histogram)
+            assert again.features.dtype == np.float32
+
+
+def test_a_changed_file_is_read_again(cache, root):
+    filled(cache)
+    os.utime(root / "a.png", ns=(1, 1))
+    (root / "b.jpg").write_bytes((root / "b.jpg").read_bytes() + b"\0")
+    (root / "torn.png").unlink()
+    assert cache.records(NAMES) == {}
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(cache, root):
+    stamps = cache.stamps(NAMES)
+    records = scan_samples([Sample(n, "a") for n in NAMES], cache.source)
+    os.utime(root / "a.png", ns=(1, 1))
+    cache.keep(records, stamps)
+    assert "a.png" not in cache.records(NAMES)
+
+
+def test_another_folder_has_records_of_its_own(cache, root, tmp_path):
+    filled(cache)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.png").write_bytes((root / "a.png").read_bytes())
+    assert ScanCache(FileSource(other), tmp_path / "cache").records(["a.png"]) == {}
+
+
+def test_records_of_another_version_are_not_used(cache, monkeypatch):
+    filled(cache)
+    monkeypatch.setattr("medimg.core.scan_cache.RECORDS", 999)
+    assert cache.records(NAMES) == {}
+
+
+def test_pixels_that_are_no_files_are_not_kept(tmp_path):
+    class Arrays:
+        def read(self, path: str) -> np.ndarray:
+            return np.zeros((4, 4), np.uint8)
+
+    cache = ScanCache(Arrays(), tmp_path / "cache")
+    assert cache.stamps(["1"]) == {} and cache.records(["1"]) == {}
+    cache.keep({}, {})
+    assert not cache.file.exists()
+
+
+@pytest.mark.parametrize("damage", ["no database", "not writable"])
+def test_a_cache_that_can_not_be_used_is_passed_over(cache, damage):
+    if damage == "no database":
+        cache.file.parent.mkdir()
+        cache.file.write_bytes(b"not a database at all, but long enough to be looked at" * 40)
+    else:
+        cache.file.parent.write_text("a file where a folder should be")
+    filled(cache)
+    assert cache.records(NAMES) == {}
+    cache.keep_outcomes("key", {"x": Checked("ok", (), 0.1)})
+    assert cache.outcomes("key") is None
+
+
+# -- what checks said --------------------------------------------------------------------------
+
+
+def warn(context: CheckContext, *, least: int = 1) -> list[Finding]:
+    return [Finding("warn", "warning", "something", 1, ({"file": "a.png"},), "look")]
+
+
+def context_of(cache: ScanCache, **changes) -> CheckContext:
+    samples = tuple(changes.pop("samples", [Sample(n, "a") for n in NAMES]))
+    index = DatasetIndex("x", Path("x"), "folder", cache.source, samples, ("a",), **changes)
+    return CheckContext(index, scan_samples(samples, cache.source))
+
+
+def test_outcomes_come_back_as_they_were(cache):
+    outcomes = run_checks({"warn": warn}, context_of(cache))
+    cache.keep_outcomes("key", outcomes)
+    assert cache.outcomes("key") == outcomes
+    assert cache.outcomes("another") is None
+
+
+def test_what_failed_is_not_kept(cache):
+    cache.keep_outcomes("key", {"x": Checked("skipped", (), 0.1, "it broke", failed=True)})
+    assert cache.outcomes("key") is None
+
+
+def test_the_key_depends_on_all_that_checks_may_look_at(cache, root):
+    base = context_of(cache)
+    relabelled = [Sample(n, "b" if n == "a.png" else "a") for n in NAMES]
+    split = [Sample(n, "a", split="train") for n in NAMES]
+    own = {"warn": {"least": 2}}
+    keys = [
+        outcomes_key(base, {"warn": warn}),
+        outcomes_key(context_of(cache, samples=relabelled), {"warn": warn}),
+        outcomes_key(context_of(cache, samples=split), {"warn": warn}),
+        outcomes_key(context_of(cache, positive="a"), {"warn": warn}),
+        outcomes_key(context_of(cache, strays=("Thumbs.db",)), {"warn": warn}),
+        outcomes_key(CheckContext(base.index, base.scan, own), {"warn": warn}),
+        outcomes_key(base, {"warn": warn, "other": test_what_failed_is_not_kept}),
+    ]
+    (root / "a.png").write_bytes((root / "b.jpg").read_bytes())
+    keys.append(outcomes_key(context_of(cache), {"warn": warn}))
+    assert len(set(keys)) == len(keys)
+    assert outcomes_key(base, {"warn": warn}) == keys[0]
+
+
+def test_the_database_is_one_file_of_plain_text(cache):
+    filled(cache)
+    with sqlite3.connect(cache.file) as base:
+        (text,) = base.execute("select record from records where path = 'a.png'").fetchone()
+    assert text.startswith('["')

@@ -1,0 +1,80 @@
+"""Work in blocks: order kept, processes where they are safe, an interrupt leaves what is done."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+import pytest
+
+from medimg.core import workers
+from medimg.core.workers import BLOCK, in_blocks, may_fork, pieces
+
+PATHS = [str(n) for n in range(10 * BLOCK + 7)]
+
+
+def lengths(block: list[str]) -> list[int]:
+    return [len(path) for path in block]
+
+
+def process_ids(block: list[str]) -> list[int]:
+    return [os.getpid() for _ in block]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_order_is_that_of_the_paths(count):
+    found = in_blocks(PATHS, lengths, workers=count)
+    assert list(found) == PATHS and found["100"] == 3
+
+
+def test_progress_counts_every_path_once():
+    seen = []
+    in_blocks(PATHS, lengths, seen.append)
+    assert sum(seen) == len(PATHS)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are forked on Linux")
+def test_many_files_go_to_processes_and_few_do_not(monkeypatch):
+    monkeypatch.setattr(workers, "may_fork", lambda: True)
+    assert os.getpid() not in set(in_blocks(PATHS, process_ids, workers=2).values())
+    few = PATHS[: workers.FEWEST_FOR_PROCESSES - 1]
+    assert set(in_blocks(few, process_ids, workers=2).values()) == {os.getpid()}
+
+
+def test_nothing_is_forked_beside_other_threads():
+    there, go = threading.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: (there.set(), go.wait()))
+    thread.start()
+    there.wait()
+    try:
+        assert not may_fork()
+    finally:
+        go.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("framework", workers.THREADED)
+def test_nothing_is_forked_beside_a_framework(framework, monkeypatch):
+    monkeypatch.setitem(sys.modules, framework, object())
+    assert not may_fork()
+
+
+def test_what_was_done_before_an_interrupt_is_there():
+    done = {}
+
+    def interrupt(_count: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        for path, length in pieces(PATHS, lengths, interrupt, workers=1):
+            done[path] = length
+    assert list(done) == PATHS[:BLOCK]
+
+
+def test_an_error_in_the_work_comes_through():
+    def fail(block: list[str]) -> list[int]:
+        raise ValueError(block[0])
+
+    with pytest.raises(ValueError, match="0"):
+        in_blocks(PATHS, fail, workers=2)
