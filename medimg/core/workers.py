@@ -24,7 +24,7 @@ BLOCK = 64
 FEWEST_FOR_PROCESSES = 512
 # their threads would not live on in a forked child
 THREADED = ("torch", "tensorflow", "jax")
-_inherited: Callable[[list[str]], list[Any]] | None = None
+_inherited: Callable[[Any], Any] | None = None
 
 
 def in_blocks(
@@ -59,11 +59,15 @@ def pieces(
 
 
 def executor(
-    workers: int, tasks: int, work: Callable[[list[str]], list[T]]
-) -> tuple[Executor, Callable[[list[str]], list[T]]]:
-    """A pool, and the work as it takes it."""
+    workers: int, tasks: int, work: Callable[[Any], T], fewest: int = FEWEST_FOR_PROCESSES
+) -> tuple[Executor, Callable[[Any], T]]:
+    """A pool, and the work as it takes it.
+
+    Args:
+        tasks: how many there are; fewest: from how many on processes pay.
+    """
     global _inherited
-    if workers < 2 or tasks < FEWEST_FOR_PROCESSES or not may_fork():
+    if workers < 2 or tasks < fewest or not may_fork():
         return ThreadPoolExecutor(workers), work
     _inherited = work  # children are born with it, so that it need not be pickled
     context = multiprocessing.get_context("fork")
@@ -86,9 +90,9 @@ def settle() -> None:
     cv2.setNumThreads(1)
 
 
-def in_child(block: list[str]) -> list[Any]:
+def in_child(task: Any) -> Any:
     assert _inherited is not None
-    return _inherited(block)
+    return _inherited(task)
 
 
 def cores() -> int:

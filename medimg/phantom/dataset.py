@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import cv2
 
 from medimg.core.errors import InputError, UsageError
+from medimg.core.workers import cores, executor, one_thread_a_call
 from medimg.phantom.anatomy import Anatomy
 from medimg.phantom.drawing import LARGEST_PX, SMALLEST_PX, draw
 from medimg.phantom.faults import (
@@ -26,6 +24,8 @@ from medimg.phantom.roster import CLASSES, SPLITS, Names, Patient, assign_splits
 from medimg.phantom.truth import TRUTH_FILE, PhantomImage, PhantomTruth, PlantedFault
 
 SMALLEST_SET = 12
+# one takes some milliseconds to draw
+FEWEST_FOR_PROCESSES = 60
 DEMO_IMAGES, DEMO_SIZE_PX = 900, 128
 
 
@@ -152,10 +152,7 @@ def _write_images(
     size_px: int,
     on_patient: Callable[[int, int], None] | None,
 ) -> None:
-    """Draw patient by patient, on threads: half of the work is OpenCV's, which releases the GIL.
-
-    A process pool would gain more and ask every calling script for a guarded main module.
-    """
+    """Draw patient by patient, on all cores."""
     tagged = {file for fault in planted if fault.name == "shortcut" for file in fault.files}
     own: dict[str, list[PhantomImage]] = {}
     for image in listed:
@@ -170,19 +167,9 @@ def _write_images(
         return len(own[patient.name])
 
     done = 0
-    with one_thread_a_call(), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for written in pool.map(write, patients):
+    pool, call = executor(cores(), len(listed), write, FEWEST_FOR_PROCESSES)
+    with one_thread_a_call(), pool:
+        for written in pool.map(call, patients):
             done += written
             if on_patient is not None:
                 on_patient(done, len(listed))
-
-
-@contextmanager
-def one_thread_a_call() -> Iterator[None]:
-    """OpenCV's own threads off for a while: on pictures this small they only wait."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
