@@ -115,7 +115,8 @@ class ScanCache:
     def _write(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
         if self.root is None or not rows:
             return
-        with suppress(sqlite3.Error, OSError):
+        # with a file name that is no UTF-8 nothing is kept: it is read anew each time
+        with suppress(sqlite3.Error, OSError, UnicodeEncodeError):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with closing(self._open()) as base, base:
                 base.executescript(TABLES)

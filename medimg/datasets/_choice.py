@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from medimg.datasets._columns import Columns, choose_image
 from medimg.datasets._pictures import Pictures
 from medimg.datasets._table import Row, Table, joined, read_table
 
-TABLE_SUFFIXES = {".csv", ".tsv"}
+TABLE_SUFFIXES = (".csv", ".tsv")
 # where medimg itself writes tables that name images
 OWN_FOLDERS = {"runs", "medimg-demo"}
 MOST_TABLES = 20
@@ -20,24 +21,27 @@ MOST_TABLES = 20
 
 def tables_in(folder: Path) -> list[Path]:
     """The tables in a folder; where it holds none, those one level down."""
-    here = [f for f in listing(folder) if f.suffix.lower() in TABLE_SUFFIXES and f.is_file()]
+    here, inner = listing(folder)
     if here:
         return here
-    inner = [f for f in listing(folder) if f.is_dir() and f.name not in OWN_FOLDERS]
-    return [
-        f
-        for one in inner
-        for f in listing(one)
-        if f.suffix.lower() in TABLE_SUFFIXES and f.is_file()
-    ]
+    return [table for one in inner if one.name not in OWN_FOLDERS for table in listing(one)[0]]
 
 
-def listing(folder: Path) -> list[Path]:
-    """What lies in a folder, hidden things left out; nothing where it can't be listed."""
+def listing(folder: Path) -> tuple[list[Path], list[Path]]:
+    """(tables, folders) in a folder, hidden ones left out; nothing where it can't be listed."""
+    tables, inner = [], []
     try:
-        return sorted(f for f in folder.iterdir() if not f.name.startswith((".", "__")))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith((".", "__")):
+                    continue
+                if entry.name.lower().endswith(TABLE_SUFFIXES) and entry.is_file():
+                    tables.append(folder / entry.name)
+                elif entry.is_dir():
+                    inner.append(folder / entry.name)
     except OSError:
-        return []
+        return [], []
+    return sorted(tables), sorted(inner)
 
 
 def tables_named(path: Path, base: Path, options: Mapping[str, str]) -> list[Path]:

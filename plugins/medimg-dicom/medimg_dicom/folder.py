@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medimg.api import (
     DatasetIndex,
@@ -14,6 +15,7 @@ from medimg.api import (
     Guess,
     InputError,
     Sample,
+    Source,
     UsageError,
     check_options,
     is_image_name,
@@ -31,7 +33,6 @@ from medimg_dicom.headers import (
 )
 from medimg_dicom.labels import Labels, read_labels, rows_of
 from medimg_dicom.patients import groups_of, private_fields
-from medimg_dicom.pixels import DicomSource, Window
 from medimg_dicom.places import Place, are_patients, named_places, places
 
 # files looked at to tell what a folder holds
@@ -42,6 +43,9 @@ LABELS_HINT = (
     "Put each class's files into a folder of its name, or give a table: -o labels=FILE.csv "
     "-o label=COLUMN"
 )
+
+if TYPE_CHECKING:
+    from medimg_dicom.pixels import Window
 
 
 class Reader:
@@ -79,7 +83,7 @@ class Reader:
             return read_index(path, options, window, own)
         folder = read_folder(path)
         index = labelled(path, folder, options)
-        return replace(index, source=DicomSource(path, window, own))
+        return replace(index, source=pixels_of(path, window, own))
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,13 @@ class Folder:
     headers: dict[str, Header]
     others: list[str]
     findings: list[Finding]
+
+
+def pixels_of(root: Path, window: Window | None = None, own_window: bool = True) -> Source:
+    """Pixels of the files under a folder; pydicom is imported for folders that hold some alone."""
+    from medimg_dicom.pixels import DicomSource
+
+    return DicomSource(root, window, own_window)
 
 
 def window_of(options: Mapping[str, str]) -> tuple[Window | None, bool]:
@@ -331,7 +342,7 @@ def assembled(
         name=(root.name if root.is_dir() else root.stem) or "dataset",
         root=root,
         layout="dicom",
-        source=DicomSource(root),
+        source=pixels_of(root),
         samples=tuple(s for s in rows if s.label is not None),
         classes=classes,
         reason=reason,
@@ -400,4 +411,4 @@ def read_index(
     grouped = {"group": "group"} if any(row["group"] for row in rows) else {}
     found = read_labels(path, headers, {"image": "image", "label": "label", **grouped, **options})
     index = by_table(path, folder, found, options, path)
-    return replace(index, source=DicomSource(path.parent, window, own))
+    return replace(index, source=pixels_of(path.parent, window, own))

@@ -7,8 +7,10 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pydicom
+if TYPE_CHECKING:
+    import pydicom
 
 # fields that may identify a person (PS3.15 table E.1-1, those that are commonly filled)
 IDENTIFYING = (
@@ -71,6 +73,8 @@ def read_header(root: Path, path: str) -> Header:
     Raises:
         NoDicom: it can't be parsed, or says nothing.
     """
+    import pydicom
+
     try:
         with warnings.catch_warnings():
             # values that break a rule of the standard are read as they stand
