@@ -10,22 +10,33 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from medimg.core.errors import InputError
+from medimg.core.errors import InputError, UsageError
 from medimg.core.images import decode_to_input
 from medimg.core.types import Sample, Source
 
 # raise it when decoding or resizing changes what comes out
 DECODING = 1
 SPARE_BYTES = 200 * 2**20
+DEFAULT_LIMIT = "20GB"
+UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]B)\s*", re.IGNORECASE)
+# an unfinished file of a run that was killed
+ABANDONED_SECONDS = 24 * 3600
+# what is decoded into memory for want of a disk may take this much of what is free there
+MEMORY_SHARE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +74,107 @@ def cache_folder() -> Path:
     if given:
         return Path(given)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medimg"
+
+
+def cache_limit() -> int:
+    """Bytes that decoded pixels may take in all: `$MEDIMG_CACHE_LIMIT`, else 20 GB.
+
+    Raises:
+        UsageError: it is no size.
+    """
+    given = os.environ.get("MEDIMG_CACHE_LIMIT") or DEFAULT_LIMIT
+    match = SIZE.fullmatch(given)
+    if match is None:
+        raise UsageError(f"MEDIMG_CACHE_LIMIT={given!r} is no size", "For example: 20GB, 500MB")
+    return int(float(match[1]) * UNITS[match[2].upper()])
+
+
+def in_units(size_bytes: float) -> str:
+    """A size for people.
+
+    >>> in_units(1_234_567), in_units(0)
+    ('1.2 MB', '0 KB')
+    """
+    for unit in ("TB", "GB", "MB"):
+        if size_bytes >= UNITS[unit]:
+            return f"{size_bytes / UNITS[unit]:.1f} {unit}"
+    return f"{size_bytes / UNITS['KB']:.0f} KB"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Files of one kind in the cache."""
+
+    kind: str
+    what: str
+    files: tuple[Path, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(size_of(file) for file in self.files)
+
+    @property
+    def last_used(self) -> str | None:
+        """UTC, ISO 8601."""
+        times = [file.stat().st_mtime for file in self.files if file.exists()]
+        if not times:
+            return None
+        return datetime.fromtimestamp(max(times), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def kept_files() -> list[Kept]:
+    """What is in the cache, by kind."""
+    folder = cache_folder()
+    return [
+        Kept("pixels", "decoded and resized pictures", tuple(sorted(folder.glob("pixels/*")))),
+        Kept("scans", "what verify and inspect know", tuple(sorted(folder.glob("scans.sqlite*")))),
+    ]
+
+
+def size_of(file: Path) -> int:
+    """Bytes on disk; 0 where it has gone."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
+def remove(files: Sequence[Path]) -> int:
+    """Removes files; the bytes that were freed. What is mapped can still be read by its run."""
+    freed = 0
+    for file in files:
+        size = size_of(file)
+        try:
+            file.unlink()
+        except OSError:
+            continue
+        freed += size
+    return freed
+
+
+def make_room(folder: Path, limit: int, spare: Path) -> None:
+    """Removes the arrays used longest ago until all fit, and what killed runs left unfinished.
+
+    Args:
+        spare: the array just made, which stays.
+    """
+    now = time.time()
+    arrays = []
+    for file in folder.iterdir():
+        try:
+            used = file.stat().st_mtime
+        except OSError:
+            continue
+        if file.suffix == ".part" and now - used > ABANDONED_SECONDS:
+            remove([file])
+        elif file.suffix == ".npy":
+            arrays.append((used, file))
+    total = sum(size_of(file) for _, file in arrays)
+    for _, file in sorted(arrays):
+        if total <= limit:
+            return
+        if file != spare:
+            total -= remove([file])
 
 
 def cache_key(digests: Sequence[str], spec: PixelSpec) -> str:
@@ -108,7 +220,31 @@ def mapped(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError):
         return None
-    return array if array.shape == shape and array.dtype == np.uint8 else None
+    if array.shape != shape or array.dtype != np.uint8:
+        return None
+    with suppress(OSError):
+        # when it was last used
+        os.utime(file)
+    return array
+
+
+def demand_memory(needed: int, folder: Path) -> None:
+    """Pixels that fit neither on disk nor in memory are said before anything fills up.
+
+    Raises:
+        InputError: they don't fit.
+    """
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return
+    if needed > MEMORY_SHARE * free:
+        raise InputError(
+            f"the decoded pictures take {in_units(needed)}: there is no room in {folder}, and "
+            f"{in_units(free)} of memory are free",
+            "Make room there (medimg cache --clear all), name a folder on a larger disk with "
+            "MEDIMG_CACHE, or take a smaller --image-size.",
+        )
 
 
 class room_for:
@@ -133,6 +269,7 @@ class room_for:
         except OSError:
             # a cache saves time; a run must not fail for want of one
             self.forget()
+            demand_memory(needed, self.file.parent)
             self.array = np.empty(self.shape, np.uint8)
         return self.array, self.keep
 
@@ -145,6 +282,7 @@ class room_for:
         except OSError:
             return self.array
         self.temporary = None
+        make_room(self.file.parent, cache_limit(), self.file)
         kept = mapped(self.file, self.shape)
         return self.array if kept is None else kept
 
