@@ -12,6 +12,6 @@ def check(context: CheckContext) -> list[Finding]:
         context,
         "unreadable",
         ("can't", "can't"),
-        "be decoded",
+        "be decoded wholly",
         "Fetch them again, or leave them out: medimg verify DATASET --write-clean clean.csv",
     )

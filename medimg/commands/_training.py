@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,12 +144,20 @@ def recipe_from(flags: Mapping[str, Any], recipe_file: str | None) -> Recipe:
     return resolve(flags, read_recipe(Path(recipe_file)) if recipe_file else {})
 
 
-def read_data(job: Job, recipe: Recipe) -> Data:
-    """Opens, splits and scans the recipe's dataset."""
+def read_data(
+    job: Job, recipe: Recipe, accept: Callable[[DatasetIndex], DatasetIndex] | None = None
+) -> Data:
+    """Opens, splits and scans the recipe's dataset.
+
+    Args:
+        accept: looks at the index before any file is read, sets its positive class in the
+            recipe's stead, or refuses it.
+    """
     from medimg.training.experiment import split_and_scan
 
-    index = job.open(recipe.dataset, recipe.layout, recipe.options, recipe.positive)
-    index = with_some_positive(job, index)
+    positive = None if accept else recipe.positive
+    index = job.open(recipe.dataset, recipe.layout, recipe.options, positive)
+    index = with_some_positive(job, accept(index) if accept else index)
     data = split_and_scan(
         index,
         splits=recipe.splits,
@@ -185,9 +193,23 @@ def with_some_positive(job: Job, index: DatasetIndex) -> DatasetIndex:
     return replace(index, positive=taken, findings=(*index.findings, finding))
 
 
-def guesses(index: DatasetIndex) -> tuple[Finding, ...]:
-    """What was guessed about the data, for a report."""
-    return tuple(f for f in index.findings if f.check == GUESS)
+def with_changes(job: Job, data: Data, run: Path) -> Data:
+    """The data, with a warning where images are not the files that a run knew at their place."""
+    from dataclasses import replace
+
+    from medimg.core.runs import read_run_splits
+    from medimg.training.evaluation import changed_since
+
+    found = changed_since(read_run_splits(run), data, data.index.samples)
+    for finding in found:
+        job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
+        job.note(f"  {finding.hint}")
+    return replace(data, index=replace(data.index, findings=(*data.index.findings, *found)))
+
+
+def told_of_data(index: DatasetIndex) -> tuple[Finding, ...]:
+    """What was guessed and noticed about the data, for a training's report."""
+    return tuple(f for f in index.findings if f.check in (GUESS, "data-changed"))
 
 
 @contextmanager

@@ -163,7 +163,7 @@ def file_text(result: Mapping[str, Any], index: DatasetIndex, plan: SamplingPlan
     train = index.part("train")
     used = {s.path: times[place] for place, s in enumerate(train)}
     content = {**result, "seed": seed, "split_hash": split_hash(index.samples), "images": used}
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=1) + "\n"
 
 
 @click.command("balance", epilog="Example: medimg balance ./chest_xray --method oversample")

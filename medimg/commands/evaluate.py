@@ -254,12 +254,13 @@ def command(
     from medimg.reports.plots_evaluation import evaluation_plots
 
     write_predictions(folder / "predictions.csv", evaluated.predictions)
+    phantom = is_phantom(data.index)
     plots = evaluation_plots(
         evaluated.predictions,
         numbers,
         trained.card["positive"],
         folder,
-        phantom=is_phantom(data.index),
+        phantom=phantom,
     )
     made = evaluated.predictions
     look = looks(trained, Counter(zip(made.sha256, made.labels, strict=True)), split)
@@ -269,6 +270,7 @@ def command(
         "threshold": cut,
         "test_looks": look,
         "training": training_of(trained),
+        "phantom": phantom,
         "artifacts": ["predictions.csv", *plots],
         **numbers,
     }

@@ -19,6 +19,7 @@ from medimg.commands._training import (
     resumable,
     step_options,
     training_options,
+    with_changes,
 )
 from medimg.commands.train import (
     COMMON,
@@ -32,6 +33,7 @@ from medimg.commands.train import (
 if TYPE_CHECKING:
     from medimg.core.recipe import Recipe
     from medimg.core.runs import Run
+    from medimg.core.types import DatasetIndex
     from medimg.training.experiment import Experiment
     from medimg.training.loop import Progress
     from medimg.training.run import Finished
@@ -133,8 +135,9 @@ def finetune_on(job: Job, parent: Run, recipe: Recipe, state: Progress | None = 
     """Everything from the data to the report."""
     from medimg.training.experiment import spec_of
 
-    data = read_data(job, recipe)
-    check_classes(parent, data.index.classes)
+    data = read_data(job, recipe, lambda index: as_the_parent(parent, index))
+    if recipe.dataset == parent.recipe["dataset"]:
+        data = with_changes(job, data, parent.folder)
     experiment = ready(job, recipe, data, spec=spec_of(parent.card))
     job.subject = f"{experiment.spec.name}-{data.index.name}"
     experiment, finished = finetune(parent, experiment, job, state)
@@ -211,13 +214,20 @@ def command(
     finetune_on(job, parent, absolute(recipe))
 
 
-def check_classes(parent: Run, classes: tuple[str, ...]) -> None:
-    """Raises InputError where the data's classes are not the run's."""
+def as_the_parent(parent: Run, index: DatasetIndex) -> DatasetIndex:
+    """The index with the parent's positive class.
+
+    Raises:
+        InputError: the data's classes are not the run's.
+    """
+    from dataclasses import replace
+
     from medimg.core.errors import InputError
 
-    if tuple(parent.card["classes"]) != classes:
+    if tuple(parent.card["classes"]) != index.classes:
         raise InputError(
             f"{parent.name} knows the classes {', '.join(parent.card['classes'])}, "
-            f"the data hold {', '.join(classes)}",
+            f"the data hold {', '.join(index.classes)}",
             "Finetune on data with the same classes, or train anew.",
         )
+    return replace(index, positive=parent.card["positive"])

@@ -17,11 +17,11 @@ from medimg.commands._options import (
 )
 from medimg.commands._training import (
     given,
-    guesses,
     network_options,
     read_data,
     ready,
     recipe_from,
+    told_of_data,
 )
 from medimg.commands.split import typed
 
@@ -125,5 +125,5 @@ def command(steps: int, start: float, end: float, seed: int, **options: Any) -> 
         fingerprint=data.fingerprint,
         split_hash=data.split_hash,
         runtime=experiment.runtime,
-        findings=(*guesses(data.index), *experiment.findings),
+        findings=(*told_of_data(data.index), *experiment.findings),
     )

@@ -18,13 +18,14 @@ from medimg.commands._options import (
 from medimg.commands._training import (
     epoch_bar,
     given,
-    guesses,
     network_options,
     read_data,
     ready,
     recipe_from,
     resumable,
+    told_of_data,
     training_options,
+    with_changes,
 )
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def finish(job: Job, experiment: Experiment, finished: Finished, next_step: str)
         index=experiment.data.index,
         fingerprint=experiment.data.fingerprint,
         split_hash=experiment.data.split_hash,
-        findings=(*guesses(experiment.data.index), *finished.findings),
+        findings=(*told_of_data(experiment.data.index), *finished.findings),
         runtime=finished.runtime,
         settings=experiment.recipe.model_dump(),
     )
@@ -211,7 +212,7 @@ def go_on(folder: Path, common: dict[str, Any]) -> None:
         finetune.go_on(folder, recipe, state, common)
         return
     job = Job("train", seed=recipe.seed, **common, folder=folder)
-    data = read_data(job, pinned(recipe, folder))
+    data = with_changes(job, read_data(job, pinned(recipe, folder)), folder)
     experiment = ready(job, pinned(recipe, folder), data)
     say_going_on(job, folder, recipe, state)
     finished = train(experiment, job, weights=recipe.weights, resume=state)

@@ -9,7 +9,7 @@ in under the name of its check.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -253,7 +253,11 @@ def unreadable_by_kind(
         return []
     rows = tuple(item(s, reason=context.scan[s.path].error) for s in bad[:MOST_ITEMS])
     subject = f"1 image {verbs[0]}" if len(bad) == 1 else f"{len(bad):,} images {verbs[1]}"
-    return [Finding(kind, "error", f"{subject} {what}: {bad[0].path}", len(bad), rows, hint)]
+    others = Counter(context.scan[s.path].kind for s in bad if context.scan[s.path].kind != kind)
+    told = ", ".join(f"{count} {name}" for name, count in sorted(others.items()))
+    aside = f" (of them by their own check: {told})" if told else ""
+    message = f"{subject} {what}{aside}: {bad[0].path}"
+    return [Finding(kind, "error", message, len(bad), rows, hint)]
 
 
 def run_checks(

@@ -21,6 +21,12 @@ PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 # start-of-frame markers; C4, C8 and CC in this range are tables
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+PROGRESSIVE = 0xC2
+# strips, tiles: the tags of their offsets and lengths
+TIFF_DATA = ((273, 279), (324, 325))
+MOST_TIFF_VALUES = 1_000_000
+# libjpeg fills blocks for which there are no data with this grey
+MISSING_LEVEL, BLOCK_PX = 128, 8
 # quantisation tables, EXIF and XMP, IPTC, comments
 JPEG_METADATA = {0xDB: "DQT", 0xE1: "APP1", 0xED: "APP13", 0xFE: "COM"}
 PNG_METADATA = frozenset({b"acTL", b"eXIf", b"tEXt", b"zTXt", b"iTXt"})
@@ -52,7 +58,8 @@ class Header:
     """What a file says of itself before it is decoded; sizes in pixels, None where unknown.
 
     `parts` are a JPEG's segments and a PNG's further chunks that hold metadata: (kind, start of
-    the body, its end); `whole` says whether a PNG's chunks run to its end.
+    the body, its end); `whole` says whether a PNG's chunks or a TIFF's strips are all there,
+    `progressive` whether a JPEG is saved as several scans of the whole picture.
     """
 
     format: str
@@ -61,6 +68,7 @@ class Header:
     mode: str | None
     parts: tuple[tuple[str, int, int], ...] = ()
     whole: bool = True
+    progressive: bool = False
 
 
 def is_image_name(name: str) -> bool:
@@ -158,7 +166,8 @@ def jpeg_header(data: bytes) -> Header:
         marker = data[place + 1]
         if marker in JPEG_FRAMES:
             height, width, colours = struct.unpack_from(">HHB", data, place + 5)
-            return Header(JPEG, width, height, JPEG_MODES.get(colours), tuple(parts))
+            mode, progressive = JPEG_MODES.get(colours), marker == PROGRESSIVE
+            return Header(JPEG, width, height, mode, tuple(parts), progressive=progressive)
         if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD9:
             place += 1 if marker == 0xFF else 2
             continue
@@ -170,33 +179,63 @@ def jpeg_header(data: bytes) -> Header:
 
 
 def tiff_header(data: bytes) -> Header:
-    """Size, depth and samples from the first directory."""
-    order = "<" if data[:2] == b"II" else ">"
-    fields: dict[int, int] = {}
+    """Size, depth and samples from the first directory; whether its strips or tiles are there."""
     try:
-        start = struct.unpack_from(order + "I", data, 4)[0]
-        for entry in range(struct.unpack_from(order + "H", data, start)[0]):
-            tag, kind, count = struct.unpack_from(order + "HHI", data, start + 2 + 12 * entry)
-            if kind in (3, 4) and count == 1:
-                code = "H" if kind == 3 else "I"
-                fields[tag] = struct.unpack_from(order + code, data, start + 2 + 12 * entry + 8)[0]
+        fields = tiff_fields(data)
     except struct.error:
-        return Header(TIFF, None, None, None)
-    samples, depth = fields.get(277, 1), fields.get(258, 8)
-    mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(samples)
-    return Header(
-        TIFF, fields.get(256), fields.get(257), f"{mode};16" if depth == 16 and mode else mode
+        return Header(TIFF, None, None, None, whole=False)
+    width, height, depth, samples = (
+        fields.get(tag, [missing])[0] for tag, missing in ((256, 0), (257, 0), (258, 8), (277, 1))
     )
+    ends = [
+        start + length
+        for offsets, counts in TIFF_DATA
+        for start, length in zip(fields.get(offsets, ()), fields.get(counts, ()), strict=False)
+    ]
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(samples)
+    mode = f"{mode};16" if depth == 16 and mode else mode
+    return Header(
+        TIFF, width or None, height or None, mode, whole=max(ends, default=0) <= len(data)
+    )
+
+
+def tiff_fields(data: bytes) -> dict[int, tuple[int, ...]]:
+    """Tag to its whole numbers, of the first directory.
+
+    Raises:
+        struct.error: the file ends before the directory does.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    fields = {}
+    (start,) = struct.unpack_from(order + "I", data, 4)
+    (entries,) = struct.unpack_from(order + "H", data, start)
+    for place in range(start + 2, start + 2 + 12 * entries, 12):
+        tag, kind, count = struct.unpack_from(order + "HHI", data, place)
+        code = {3: "H", 4: "I"}.get(kind)
+        if code is None or count > MOST_TIFF_VALUES:
+            continue
+        size = count * struct.calcsize(code)
+        (elsewhere,) = struct.unpack_from(order + "I", data, place + 8)
+        at = place + 8 if size <= 4 else elsewhere
+        fields[tag] = struct.unpack_from(f"{order}{count}{code}", data, at)
+    return fields
+
+
+def gif_is_whole(data: bytes) -> bool:
+    """Whether the trailer stands at the end; zeros may follow it."""
+    return data.rstrip(b"\0").endswith(b";")
 
 
 def is_truncated(data: bytes, header: Header) -> bool:
     """Whether a file ends before its picture does; decoders may show half a picture then.
 
-    Told by the end mark of JPEG and PNG and by the length that BMP and WebP give; a TIFF cut
-    short can't be decoded and counts as unreadable.
+    Told by the end mark of JPEG, PNG and GIF, by the length that BMP and WebP give, and by where
+    the strips of a TIFF should lie.
     """
-    if header.format == PNG:
+    if header.format in (PNG, TIFF):
         return not header.whole
+    if header.format == GIF:
+        return not gif_is_whole(data)
     if header.format == BMP:
         return not bmp_is_whole(data)
     if header.format == WEBP:
@@ -208,6 +247,31 @@ def is_truncated(data: bytes, header: Header) -> bool:
         scan = data.rfind(b"\xff\xda")
         return scan < 0 or data.find(b"\xff\xd9", scan) < 0
     return False
+
+
+def ends_early(data: bytes, header: Header, image: np.ndarray) -> bool:
+    """Whether a JPEG with an end mark holds fewer data than its picture needs.
+
+    libjpeg then fills the rest with grey and only warns. Where the last block has that grey (and
+    for progressive ones, which have no such sign) bytes are put in before the end mark: a decoder
+    that still waits for data shows another picture, one that has all of it passes them over.
+
+    Args:
+        image: what the decoder made of the file, at full size, in cv2's order of colours.
+    """
+    if header.format != JPEG:
+        return False
+    if not header.progressive:
+        if (image[-1, -1] != MISSING_LEVEL).any():
+            return False
+        if (image[-BLOCK_PX // 2 :, -BLOCK_PX // 2 :] != MISSING_LEVEL).any():
+            return False
+    end = data.rfind(b"\xff\xd9")
+    more = data[:end] + b"\x55\xaa\x5a\xa5" * 64 + data[end:]
+    try:
+        return not np.array_equal(unpack_bgr(more), image)
+    except UnreadableImage:
+        return False
 
 
 def bmp_is_whole(data: bytes) -> bool:

@@ -168,6 +168,7 @@ class EvaluateResult(Result):
     ci: dict[str, Any]
     test_looks: int | None = None
     training: dict[str, Any]
+    phantom: bool = False
     artifacts: list[str] = []
 
 

@@ -14,7 +14,14 @@ import cv2
 import numpy as np
 import xxhash
 
-from medimg.core.images import UnreadableImage, check_file, plain_array, to_bytes, unpack_bgr
+from medimg.core.images import (
+    UnreadableImage,
+    check_file,
+    ends_early,
+    plain_array,
+    to_bytes,
+    unpack_bgr,
+)
 from medimg.core.metadata import NOTHING, Metadata, metadata_of
 from medimg.core.types import DatasetIndex, Sample, Source
 from medimg.core.workers import in_blocks, one_thread_a_call, pieces
@@ -210,6 +217,8 @@ def examine(path: str, source: Source) -> Raw | ScanRecord:
         if isinstance(data, bytes):
             header = check_file(data)
             image = unpack_bgr(data)
+            if ends_early(data, header, image):
+                raise UnreadableImage("its data end before the picture does", "truncated")
             mode, kind, beside = header.mode or "", header.format, metadata_of(data, header)
         else:
             image, mode, kind, beside = as_bgr(plain_array(data)), "", "ARRAY", NOTHING

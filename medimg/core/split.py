@@ -201,7 +201,8 @@ def _units(
 
 def _draw(seed: str, name: str) -> bytes:
     """Each unit's own draw: it does not change when other units come or go."""
-    return hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
+    text = f"{seed}\0{name}".encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(text, digest_size=8).digest()
 
 
 def _united(keys: Sequence[str], ties: Sequence[str | None]) -> dict[str, str]:
@@ -378,7 +379,8 @@ def split_hash(samples: Iterable[Sample]) -> str:
     Paths are relative to the dataset's root: a dataset that was moved keeps its hash.
     """
     rows = sorted("\0".join((s.path, s.label or "", s.group or "", s.split or "")) for s in samples)
-    return "sha256:" + hashlib.sha256("\n".join(rows).encode()).hexdigest()
+    text = "\n".join(rows).encode("utf-8", "surrogateescape")
+    return "sha256:" + hashlib.sha256(text).hexdigest()
 
 
 def apply_splits_file(index: DatasetIndex, path: str | Path) -> DatasetIndex:
@@ -413,7 +415,7 @@ def apply_splits_file(index: DatasetIndex, path: str | Path) -> DatasetIndex:
 def _rows(path: Path) -> dict[str, dict[str, str]]:
     """Image path to its row; splits by their canonical names."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             reader = csv.DictReader(file)
             columns = [c for c in reader.fieldnames or []]
             found = list(reader)

@@ -124,7 +124,9 @@ def reliability(calibration: dict[str, Any], path: Path, phantom: bool) -> None:
     fig, axes = figure(2, width=8.6, height=4.0)
     axes[0].plot([0, 1], [0, 1], color=GREY, linestyle=":")
     confidence = [b["confidence"] for b in bins]
-    axes[0].plot(confidence, [b["observed"] for b in bins], marker="o", color=CLASS_COLOURS[0])
+    observed = [b["observed"] for b in bins]
+    # shares of 0 and 1 are whole dots, not halves
+    axes[0].plot(confidence, observed, marker="o", color=CLASS_COLOURS[0], clip_on=False)
     axes[0].set_xlabel("predicted probability")
     axes[0].set_ylabel("observed share")
     axes[0].set_xlim(0, 1)
@@ -143,6 +145,7 @@ def comparison_plots(
 ) -> list[str]:
     """ROC curves on top of one another, and the differences with their intervals."""
     drawn = []
+    phantom = any(entry.report["result"].get("phantom") for entry in entries)
     positive = entries[0].report["result"]["positive"]
     overlay = [
         (entry.name, *curve[0][1:])
@@ -151,15 +154,15 @@ def comparison_plots(
     ]
     if overlay:
         drawn.append("plots/roc-overlay.png")
-        roc(overlay, {"metrics": {}}, folder / drawn[-1], phantom=False)
+        roc(overlay, {"metrics": {}}, folder / drawn[-1], phantom)
     shown = [p for p in pairs if p["difference"] is not None and p["ci95"]]
     if shown:
         drawn.append("plots/differences.png")
-        forest(shown, folder / drawn[-1])
+        forest(shown, folder / drawn[-1], phantom)
     return drawn
 
 
-def forest(pairs: list[dict[str, Any]], path: Path) -> None:
+def forest(pairs: list[dict[str, Any]], path: Path, phantom: bool) -> None:
     """Each difference with its interval; zero is no difference."""
     fig, axes = figure(1, width=8.0, height=1.4 + 0.32 * len(pairs))
     axis = axes[0]
@@ -172,4 +175,4 @@ def forest(pairs: list[dict[str, Any]], path: Path) -> None:
     axis.set_yticks(range(len(pairs)), [f"{p['metric']}: {p['a']}" for p in reversed(pairs)])
     axis.axvline(0, color=GREY, linestyle=":")
     axis.set_xlabel(f"difference to {pairs[0]['b']}, 95 % interval")
-    save(fig, path, title="Differences", phantom=False)
+    save(fig, path, title="Differences", phantom=phantom)

@@ -33,7 +33,7 @@ def lr_curve(test: RangeTest, path: Path, index: DatasetIndex) -> None:
         axis.set_ylim(max(0.0, low - 0.2 * (high - low)), high + 0.8 * (high - low) + 1e-6)
     axis.set_xlabel("learning rate")
     axis.set_ylabel("training loss")
-    axis.legend(frameon=False)
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     save(fig, path, title=f"Learning-rate range test, {index.name}", phantom=is_phantom(index))
 
 

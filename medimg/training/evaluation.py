@@ -217,10 +217,7 @@ def seen_in_training(memory: Memory, data: Data, split: str) -> list[Finding]:
         found.append(training_images(again, len(fitted), len(samples), split, bool(memory.own)))
     if steering and split == "val":
         found.append(chosen_on_this(steering, len(samples)))
-    was = {path: image.sha256 for path, image in memory.own.items() if image.sha256}
-    changed = [s for s in samples if was.get(s.path, digest[s.path]) != digest[s.path]]
-    if changed:
-        found.append(not_what_it_was(changed, len(samples), split))
+    found += changed_since(memory.own, data, samples)
     if memory.lost:
         found.append(
             Finding(
@@ -271,16 +268,27 @@ def chosen_on_this(samples: list[Sample], total: int) -> Finding:
     )
 
 
-def not_what_it_was(samples: list[Sample], total: int, split: str) -> Finding:
-    return Finding(
-        "data-changed",
-        "warning",
-        f"{len(samples):,} of the {total:,} {split} images are not the files that stood there when "
-        f"the run was trained, the first {samples[0].path}",
-        len(samples),
-        rows_of(samples),
-        "Train again on the data as they are now, or give the DATASET as it was.",
-    )
+def changed_since(then: Mapping[str, Seen], data: Data, samples: Sequence[Sample]) -> list[Finding]:
+    """`data-changed`, a warning, where some images are not the files that a run knew.
+
+    Args:
+        then: path to what the run's splits.csv says; old runs wrote no hash, and say nothing.
+    """
+    was = {path: image.sha256 for path, image in then.items() if image.sha256}
+    changed = [s for s in samples if s.path in was and was[s.path] != data.records[s.path].sha256]
+    if not changed:
+        return []
+    return [
+        Finding(
+            "data-changed",
+            "warning",
+            f"{len(changed):,} of these {len(samples):,} images are not the files that stood there "
+            f"when the run was trained, the first {changed[0].path}",
+            len(changed),
+            rows_of(changed),
+            "Train anew on the data as they are now, or give the DATASET as it was.",
+        )
+    ]
 
 
 def evaluation(

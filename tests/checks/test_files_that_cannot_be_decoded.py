@@ -56,7 +56,7 @@ def test_unreadable_names_whatever_cannot_be_decoded_but_bombs(
     (finding,) = run_check("unreadable", context)
     expected = {file for file, (_, check) in broken.items() if check != "decompression-bomb"}
     assert (finding.severity, finding.count, named([finding])) == ("error", 4, expected)
-    assert finding.message.startswith("4 images can't be decoded: ")
+    assert finding.message.startswith("4 images can't be decoded wholly (of them by their own ch")
 
 
 def test_one_file_is_told_in_the_singular(planted, run_check, small_set):

@@ -264,3 +264,18 @@ def test_a_run_is_not_compared_with_itself(medimg, runs):
     answer = medimg("compare", "runs/one", "./runs/../runs/one")
     assert answer.code == 2 and "is named twice" in answer.err
     assert len(answer.err.splitlines()) == 2
+
+
+def test_plots_of_phantoms_say_so(medimg, runs, monkeypatch):
+    from medimg.reports import plots_evaluation
+
+    said = []
+    save = plots_evaluation.save
+
+    def noted(fig, path, title, phantom):
+        said.append((path.name, phantom))
+        save(fig, path, title=title, phantom=phantom)
+
+    monkeypatch.setattr(plots_evaluation, "save", noted)
+    assert medimg("compare", "runs/one", "runs/two", *QUICK).code == 0
+    assert dict(said) == {"roc-overlay.png": True, "differences.png": True}

@@ -77,8 +77,11 @@ def test_other_data_need_the_same_classes(medimg, runs, draw_folder):
     parts = {s: {"benign": 8, "malignant": 8} for s in ("train", "val", "test")}
     data = draw_folder("other", parts)
     answer = medimg("finetune", "runs/one", "--dataset", data)
-    assert answer.code in (2, 3)
-    assert "PNEUMONIA" in answer.err.splitlines()[-2] + answer.err.splitlines()[-1]
+    assert answer.code == 3
+    assert answer.err.splitlines() == [
+        "Error: one knows the classes NORMAL, PNEUMONIA, the data hold benign, malignant",
+        "  Finetune on data with the same classes, or train anew.",
+    ]
     assert len(list(Path("runs").iterdir())) == 2
 
 
@@ -148,3 +151,17 @@ def test_the_parents_split_and_positive_class_stay(medimg, runs, phantoms):
     line = ("--dataset", phantoms, "-o", "group=none", "--split-ratios", "60/20/20")
     assert medimg("finetune", "runs/one", *line, "--epochs", "1", "--name", "ft").code == 0
     assert recipe_of("ft")["options"] == {"group": "none"}
+
+
+def test_images_that_changed_since_the_parent_was_trained_are_said(medimg, train, draw_folder):
+    data = draw_folder("d", {s: {"NORMAL": 12, "SICK": 12} for s in ("train", "val", "test")})
+    assert train("a", data=data).code == 0
+    line = ("finetune", "runs/a", "--epochs", "1", "--json")
+    assert medimg(*line).report["findings"] == []
+    pixels = (data / "val/SICK/valSICK0.png").read_bytes()
+    (data / "train/SICK/trainSICK3.png").write_bytes(pixels + b"\0")
+    answer = medimg(*line, "--allow", "duplicates-across-splits")
+    assert answer.code == 0, answer.err
+    (found,) = [f for f in answer.report["findings"] if f["check"] == "data-changed"]
+    assert [i["file"] for i in found["items"]] == ["train/SICK/trainSICK3.png"]
+    assert "data-changed: 1 of these 72 images" in answer.err

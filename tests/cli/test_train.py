@@ -78,6 +78,32 @@ def test_data_of_several_classes_have_no_threshold(train, draw_folder):
     assert "sensitivity" not in answer.report["result"]["metrics"]
 
 
+def test_a_file_name_that_is_no_utf8_passes_through_every_step(medimg, train, draw_folder):
+    data = draw_folder("d", EVEN)
+    name = data / "train" / "SICK" / os.fsdecode(b"r\xe9sum\xe9.png")
+    try:
+        (data / "train/SICK/trainSICK0.png").rename(name)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    assert train("a", "--seed", "1", data=data).code == 0
+    seen = medimg("evaluate", "runs/a", "--split", "train", "--resamples", "100", "--json")
+    assert seen.code == 0, seen.err
+    assert r"r\udce9sum\udce9.png" in [
+        Path(i["file"]).name for i in seen.report["findings"][0]["items"]
+    ]
+    for line in (
+        ["evaluate", "runs/a", "--resamples", "100"],
+        ["finetune", "runs/a", "--epochs", "1"],
+        ["split", data],
+        ["balance", data, "--name", "b"],
+        ["predict", "runs/a", data / "train", "--json"],
+    ):
+        answer = medimg(*line)
+        assert answer.code == 0, (line, answer.err)
+    used = json.loads(Path("runs/b/balance.json").read_text())["images"]
+    assert os.path.relpath(name, data) in used
+
+
 # -- settings: flag over file over card over default -------------------------------------------
 
 

@@ -287,3 +287,24 @@ def test_reduced_decoding_turns_pictures_upright_too():
     data = saved(Image.fromarray(smooth(480, 640)), "JPEG", exif=exif)
     quick, slow = decode_to_input(data, 40, 40, 3, "pad"), to_input(decode(data), 40, 40, 3, "pad")
     assert np.abs(quick.astype(int) - slow).mean() < 3
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "GIF", "BMP", "PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("options", [{}, {"compression": "tiff_lzw"}, {"tile": True}])
+def test_every_format_cut_short_is_truncated(kind, options):
+    if options and kind != "TIFF":
+        pytest.skip("only TIFF has it")
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 70), np.uint8)
+    file = io.BytesIO()
+    if options.get("tile"):
+        file.write(cv2.imencode(".tif", pixels, [cv2.IMWRITE_TIFF_ROWSPERSTRIP, 8])[1].tobytes())
+    else:
+        Image.fromarray(pixels).save(file, kind, **options)
+    whole = file.getvalue()
+    assert check_file(whole).format == kind
+    assert check_file(whole + b"\0" * 16).format == kind
+    # a TIFF's directory may stand at its end
+    for share in (0.5, 0.9):
+        with pytest.raises(UnreadableImage) as error:
+            check_file(whole[: int(share * len(whole))])
+        assert error.value.kind == "truncated"

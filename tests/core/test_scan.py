@@ -230,3 +230,29 @@ def test_frames_orientation_and_private_fields_stand_in_the_record(tmp_path, gre
     assert (first.orientation, first.private, first.quality) == (6, ("Artist",), 80)
     assert (first.width, first.height) == (45, 61)
     assert (second.frames, second.format, second.quality) == (2, "GIF", None)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+def test_half_a_jpeg_with_an_end_mark_is_truncated(tmp_path, rgb, progressive, colour, share):
+    picture = Image.fromarray(rgb if colour else rgb[..., 0]).resize((240, 180))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=90, progressive=progressive)
+    data = file.getvalue()
+    scans = data.index(b"\xff\xda")
+    cut = data[: scans + int(share * (len(data) - scans))].rstrip(b"\xff") + b"\xff\xd9"
+    records = scan(folder_of(tmp_path, {"whole.jpg": data, "cut.jpg": cut}))
+    assert records["whole.jpg"].error == ""
+    assert records["cut.jpg"].kind == "truncated"
+
+
+@pytest.mark.parametrize("level", [0, 127, 128, 129, 255])
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}])
+def test_a_whole_jpeg_with_a_plain_margin_is_not_truncated(tmp_path, rgb, level, options):
+    pixels = np.full((180, 240, 3), level, np.uint8)
+    pixels[:45, :61] = rgb
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=95, **options)
+    index = folder_of(tmp_path, {"a.jpg": file.getvalue(), "b.jpg": file.getvalue() + b"\0" * 9})
+    assert [record.error for record in scan(index).values()] == ["", ""]
