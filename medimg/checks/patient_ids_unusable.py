@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from medimg.api import CheckContext, Finding, Sample
-from medimg.core.checking import grouped
+from medimg.core.checking import MOST_ITEMS, grouped, items
 from medimg.core.index import canonical_split
 
 NAMED_BY = "-o 'group_regex=(patient\\d+)' or -o group=COLUMN names the patients"
 
 
 def check(context: CheckContext, *, images: int = 20, unique: float = 0.98) -> list[Finding]:
-    """A warning where ids say the class, the part or nothing; information where each is unique.
+    """A warning where ids say the class, the part or nothing, where some images have none and where
+    one patient may be written in two ways; information where each id is unique.
 
     Numbers that count anew in each series are fine: whoever gave the pattern told them apart.
 
@@ -21,9 +24,18 @@ def check(context: CheckContext, *, images: int = 20, unique: float = 0.98) -> l
     known = [s for s in context.index.samples if s.group is not None]
     if not known:
         context.not_applicable("patients are unknown")
-    if len(known) < images:
-        return []
     patients = grouped(known, lambda s: s.group)
+    found = [*without_one(context), *written_differently(patients)]
+    return found if len(known) < images else found + unusable(context, known, patients, unique)
+
+
+def unusable(
+    context: CheckContext,
+    known: list[Sample],
+    patients: dict[str | None, list[Sample]],
+    unique: float,
+) -> list[Finding]:
+    """What is wrong with the ids as a whole."""
     source = context.index.patients or "the ids given"
     problem = meaningless(known, patients)
     if problem:
@@ -43,6 +55,61 @@ def check(context: CheckContext, *, images: int = 20, unique: float = 0.98) -> l
             patients,
         )
     ]
+
+
+def without_one(context: CheckContext) -> list[Finding]:
+    """Images without a patient beside others that have one; readers of file names say so too."""
+    bare = [s for s in context.index.samples if s.group is None]
+    if not bare or any(f.check == "patient-ids-unusable" for f in context.index.findings):
+        return []
+    subject = "1 image has" if len(bare) == 1 else f"{len(bare):,} images have"
+    return [
+        Finding(
+            "patient-ids-unusable",
+            "warning",
+            f"{subject} no patient, {len(context.index) - len(bare):,} have one: whether those "
+            "patients stand on two sides can't be told",
+            len(bare),
+            items(bare),
+            "Fill in the patients, or leave those images out.",
+        )
+    ]
+
+
+def written_differently(patients: dict[str | None, list[Sample]]) -> list[Finding]:
+    """Ids that are one patient's once zeros in front, decimals, case and spaces are set aside."""
+    spelt = grouped((own[0] for own in patients.values()), lambda s: plain_id(str(s.group)))
+    several = [sorted(str(s.group) for s in own) for own in spelt.values() if len(own) > 1]
+    if not several:
+        return []
+    rows = []
+    for ids in several[:MOST_ITEMS]:
+        own = [s for who in ids for s in patients[who]]
+        splits = sorted({s.split for s in own if s.split})
+        rows.append({"patients": ids, "splits": splits, "images": len(own)})
+    apart = sum(len(row["splits"]) > 1 for row in rows)  # type: ignore[arg-type]
+    subject = "1 patient may be" if len(several) == 1 else f"{len(several):,} patients may be"
+    return [
+        Finding(
+            "patient-ids-unusable",
+            "warning",
+            f"{subject} written in two ways, such as {' and '.join(several[0])}: each counts as a "
+            "patient of its own" + (f", {apart:,} of them on two sides of the split" * bool(apart)),
+            len(several),
+            tuple(rows),
+            "Write each patient in one way. Where they are different people, nothing is wrong.",
+        )
+    ]
+
+
+def plain_id(text: str) -> str:
+    """`P007`, `p7` and `p 7.0` are one.
+
+    >>> plain_id("P007"), plain_id("p 7.0"), plain_id("IM-0011")
+    ('p7', 'p7', 'im-11')
+    """
+    text = re.sub(r"\.0+$", "", re.sub(r"\s+", "", text.lower()))
+    return re.sub(r"(?<!\d)0+(?=\d)", "", text)
 
 
 def meaningless(known: list[Sample], patients: dict[str | None, list[Sample]]) -> str | None:

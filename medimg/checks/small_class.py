@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from medimg.api import CheckContext, DatasetIndex, Finding, Sample
+from collections.abc import Collection
 
+from medimg.api import CheckContext, DatasetIndex, Finding, Sample
+from medimg.core.checking import MOST_ITEMS, grouped
+
+MOST_NAMED = 12
 PARTS_IN_WORDS = {2: "training and test", 3: "training, validation and test"}
 
 
@@ -19,28 +23,44 @@ def check(context: CheckContext, *, parts: int = 3) -> list[Finding]:
         parts: how many parts a split has, each of which takes a patient (or image) of each class.
     """
     index = context.index
+    own = grouped(index.samples, lambda s: str(s.label))
+    number = {name: units(own.get(name, [])) for name in index.classes}
+    alone = [name for name, n in number.items() if n == 1]
+    few = [name for name, n in number.items() if 2 <= n < parts]
+    return [
+        finding(index, severity, {name: own[name] for name in names}, number, parts)
+        for severity, names in (("error", alone), ("warning", few))
+        if names
+    ]
+
+
+def finding(
+    index: DatasetIndex,
+    severity: str,
+    classes: dict[str, list[Sample]],
+    number: dict[str, int],
+    parts: int,
+) -> Finding:
+    """What is said of the classes that have too few, the first of them in words."""
     unit = "patients" if index.groups() else "images"
-    found = []
-    for name in index.classes:
-        own = [s for s in index.samples if s.label == name]
-        n = units(own)
-        if not 0 < n < parts:
-            continue
-        number = f"{n} {unit}" if n != 1 else f"a single {unit[:-1]}"
-        found.append(
-            Finding(
-                "small-class",
-                "error" if n < 2 else "warning",
-                f"the class {name} has {number}"
-                + (f" ({len(own)} images)" if unit == "patients" else "")
-                + f": it can't stand in {PARTS_IN_WORDS.get(parts, f'{parts} parts')}"
-                + nobody(index, own),
-                len(own),
-                ({"class": name, "images": len(own)},),
-                hint(index, name),
-            )
-        )
-    return found
+    name, own = next(iter(classes.items()))
+    have = f"{number[name]} {unit}" if number[name] != 1 else f"a single {unit[:-1]}"
+    message = (
+        f"the class {name} has {have}"
+        + (f" ({len(own)} images)" if unit == "patients" else "")
+        + f": it can't stand in {PARTS_IN_WORDS.get(parts, f'{parts} parts')}"
+        + nobody(index, own)
+    )
+    if len(classes) > 1:
+        message += f"; and so for {len(classes) - 1:,} more"
+    return Finding(
+        "small-class",
+        severity,  # type: ignore[arg-type]
+        message,
+        sum(len(samples) for samples in classes.values()),
+        tuple({"class": c, "images": len(samples)} for c, samples in classes.items())[:MOST_ITEMS],
+        hint(index, classes),
+    )
 
 
 def nobody(index: DatasetIndex, own: list[Sample]) -> str:
@@ -49,9 +69,12 @@ def nobody(index: DatasetIndex, own: list[Sample]) -> str:
     return f", and {' and '.join(without)} got none" if without else ""
 
 
-def hint(index: DatasetIndex, name: str) -> str:
-    """How to do without the class, where two others are left."""
-    others = [c for c in index.classes if c != name]
+def hint(index: DatasetIndex, small: Collection[str]) -> str:
+    """How to do without the classes, where two others are left."""
+    others = [c for c in index.classes if c not in small]
     if len(others) < 2:
         return "Collect more before a result can mean something."
-    return f"Leave the class out: -o classes={','.join(others)}"
+    them = "the class" if len(small) == 1 else "them"
+    if len(others) > MOST_NAMED:
+        return "Leave them out: -o classes=… with the names of the others"
+    return f"Leave {them} out: -o classes={','.join(others)}"

@@ -368,4 +368,12 @@ def write_clean_index(job: Job, context: CheckContext, file: str) -> None:
     lost = set(context.index.class_counts()) - {s.label for s in kept}
     if lost:
         job.note(f"no image of {', '.join(sorted(lost))} is left", severity="warning")
+    emptied = set(context.index.splits()) - {s.split for s in kept}
+    if emptied:
+        job.note(
+            f"no image of {' and '.join(sorted(map(str, emptied)))} is left: all of them are of "
+            "patients or pictures that stand in evaluation too. A new split keeps more: "
+            f"medimg split {job.settings.get('dataset')} --keep-duplicates-together",
+            severity="warning",
+        )
     job.say(f"Next: medimg train {typed(file, None, {})}")

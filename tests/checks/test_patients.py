@@ -194,3 +194,31 @@ def test_real_patients_are_usable(name, shared_data, run_check):
     )  # fmt: skip
     assert run_check("patient-ids-unusable", CheckContext(index, {})) == []
     assert run_check("patient-dominates", CheckContext(index, {})) == []
+
+
+def some_patients(*groups: str | None, split: str = "train") -> list[tuple]:
+    return [(f"{split}/{n}.png", "a", group, split) for n, group in enumerate(groups)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("7", "7.0"), ("7", "007"), ("P0", "p0"), ("p 12", "p012")]
+)
+def test_one_patient_written_in_two_ways_is_said(one, other, run_check):
+    samples = some_patients(one, "other") + some_patients(other, split="test")
+    (finding,) = run_check("patient-ids-unusable", context_of(samples))
+    assert finding.severity == "warning" and finding.count == 1
+    assert finding.items[0]["patients"] == sorted([one, other])
+    assert finding.items[0]["splits"] == ["test", "train"]
+    assert "on two sides" in finding.message
+
+
+@pytest.mark.parametrize("ids", [("p1", "p10", "p100"), ("1-01", "1-10"), ("A.1", "A.10"), ("0",)])
+def test_ids_that_are_different_are_not_joined(ids, run_check):
+    assert run_check("patient-ids-unusable", context_of(some_patients(*ids))) == []
+
+
+def test_images_without_a_patient_beside_others_are_said(run_check):
+    samples = some_patients("p1", None, "p2", None)
+    (finding,) = run_check("patient-ids-unusable", context_of(samples))
+    assert (finding.severity, finding.count) == ("warning", 2)
+    assert [row["file"] for row in finding.items] == ["train/1.png", "train/3.png"]
