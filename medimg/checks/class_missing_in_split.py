@@ -6,10 +6,23 @@ from medimg.api import CheckContext, Finding
 
 
 def check(context: CheckContext) -> list[Finding]:
-    """An error in train and test (it can't be learnt, or told), a warning in val."""
+    """An error in train and test (it can't be learnt, or told), a warning in val; an error, too,
+    where there is no training part at all."""
     index = context.index
     if not index.splits():
         context.not_applicable("there is no split")
+    if "train" not in index.splits():
+        held = " and ".join(index.splits())
+        return [
+            Finding(
+                "class-missing-in-split",
+                "error",
+                f"there is no training part, only {held}",
+                len(index.classes),
+                tuple({"class": name, "split": "train"} for name in index.classes),
+                "Deal all images anew: medimg split DATASET; or open the folder above this one.",
+            )
+        ]
     present = {name for name, n in index.class_counts().items() if n}
     found = []
     for split, counts in index.split_counts().items():

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from medimg.api import CheckContext, Finding, Sample
+from medimg.api import CheckContext, Finding, Sample, UsageError
 from medimg.core.checking import grouped
 from medimg.core.scan import FEATURE_NAMES, ScanRecord
 
@@ -130,6 +130,10 @@ def check(
         fewest: images that a class must have to be looked at.
         images: how many are looked at; of more, so many are drawn.
     """
+    if folds < 2 or not 0.5 <= auroc <= 1:
+        raise UsageError(
+            f"shortcut.folds is 2 or more and shortcut.auroc 0.5 to 1, not {folds} and {auroc}"
+        )
     samples = usable(context, folds, fewest)
     if samples is None:
         context.not_applicable(f"it takes two classes of {fewest} images and {folds} patients")

@@ -36,16 +36,22 @@ class Scanned:
         return self.read / self.seconds if self.read and self.seconds > 0 else None
 
 
-def scan_dataset(job: Job, index: DatasetIndex, cache: ScanCache | None) -> Scanned:
-    """Reads what the cache does not know. An interrupt leaves what is done so far."""
+def scan_dataset(
+    job: Job, index: DatasetIndex, cache: ScanCache, *, read_all: bool = False
+) -> Scanned:
+    """Reads what the cache does not know. An interrupt leaves what is done so far.
+
+    Args:
+        read_all: read every file, and put the cache right.
+    """
     from medimg.core.scan import NOT_READ, scan_paths
 
     started = time.perf_counter()
     paths = list(dict.fromkeys(s.path for s in index.samples))
-    known = cache.records(paths) if cache else {}
+    known = {} if read_all else cache.records(paths)
     wanted = [p for p in paths if p not in known]
     # taken before reading: a file that changes meanwhile is read again next time
-    stamps = cache.stamps(wanted) if cache else {}
+    stamps = cache.stamps(wanted)
     read: dict[str, ScanRecord] = {}
     try:
         with job.progress("Reading images", len(wanted)) as bar:
@@ -57,8 +63,7 @@ def scan_dataset(job: Job, index: DatasetIndex, cache: ScanCache | None) -> Scan
             "the report will be about those.",
             severity="warning",
         )
-    if cache:
-        cache.keep(read, stamps)
+    cache.keep(read, stamps)
     found = known | read
     records = {p: found.get(p, NOT_READ) for p in paths}
     seconds = time.perf_counter() - started

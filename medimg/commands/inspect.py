@@ -201,7 +201,7 @@ def command(
 
     job = Job("inspect", **common)
     index = with_some_positive(job, job.open(dataset, layout, options, positive))
-    scanned = scan_dataset(job, index, None if no_cache else ScanCache(index.source))
+    scanned = scan_dataset(job, index, ScanCache(index.source), read_all=no_cache)
     if scanned.missing:
         raise KeyboardInterrupt
     records = scanned.records

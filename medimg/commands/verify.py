@@ -98,6 +98,8 @@ def choice(
     for name in (*only, *skip):
         if name not in names:
             raise UsageError(f"no check is called {name!r}", near_misses(name, names))
+    if only and not set(only) - set(skip):
+        raise UsageError("--skip leaves out all that --only names", "Leave one of them away.")
     return lambda name: (not only or name in only) and name not in skip
 
 
@@ -201,6 +203,7 @@ def result_of(
 @click.command("verify", epilog="Example: medimg verify ./chest_xray --write-clean clean.csv")
 @click.argument("dataset", metavar="DATASET", required=False)
 @dataset_options
+@click.option("--splits", metavar="FILE", help="Verify the dataset under this splits.csv.")
 @click.option("--only", multiple=True, metavar="CHECK", help="Run this check (repeatable).")
 @click.option("--skip", multiple=True, metavar="CHECK", help="Leave this check out (repeatable).")
 @click.option("--list", "listing", is_flag=True, help="List the checks and their parameters.")
@@ -237,6 +240,7 @@ def command(
     layout: str | None,
     options: dict[str, str],
     positive: str | None,
+    splits: str | None,
     only: tuple[str, ...],
     skip: tuple[str, ...],
     listing: bool,
@@ -257,6 +261,7 @@ def command(
     from medimg.core.checking import READER_CHECKS, CheckContext
     from medimg.core.errors import UsageError
     from medimg.core.scan_cache import ScanCache
+    from medimg.core.split import apply_splits_file
     from medimg.reports.findings import say_dataset, say_findings, say_fine
 
     job = Job("verify", **common)
@@ -272,11 +277,13 @@ def command(
     own = settings(given, job, known)
     checks = job.manager.functions({n: info for n, info in offered.items() if wanted(n)})
     index = job.open(dataset, layout, options, positive)
-    cache = None if no_cache else ScanCache(index.source)
-    scanned = scan_dataset(job, index, cache)
+    if splits:
+        index = apply_splits_file(index, splits)
+    cache = ScanCache(index.source)
+    scanned = scan_dataset(job, index, cache, read_all=no_cache)
     card = job.manager.registry().datasets.get(index.card) if index.card else None
     context = CheckContext(index, scanned.records, own, card)
-    verified = verify(context, checks, wanted, None if scanned.missing else cache)
+    verified = verify(context, checks, wanted, None if scanned.missing or no_cache else cache)
     if accepted is not None:
         verified = verified.beside(accepted)
     say_dataset(job.say, index)

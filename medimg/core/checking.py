@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NoReturn, TypeVar
 
-from medimg.core.errors import PluginError
+from medimg.core.errors import PluginError, UsageError
 from medimg.core.near_copies import NearCopies, NearCopy, find_near_copies
 from medimg.core.scan import ScanRecord
 from medimg.core.types import DatasetIndex, Finding, Sample
@@ -169,7 +169,9 @@ def copy_items(groups: Sequence[Sequence[Sample]], scan: Mapping[str, ScanRecord
 
 
 def same_bytes(group: Sequence[Sample], scan: Mapping[str, ScanRecord]) -> bool:
-    return len({scan[s.path].sha256 for s in group}) == 1
+    """Whether the files are the same byte by byte; of pixels that a plugin gives, nobody knows."""
+    records = [scan[s.path] for s in group]
+    return len({r.sha256 for r in records}) == 1 and all(r.format != "ARRAY" for r in records)
 
 
 def near_items(pairs: Sequence[NearCopy], context: CheckContext) -> tuple:
@@ -301,7 +303,8 @@ def run_one(
         if not met:
             return Checked("skipped", (), time.perf_counter() - started, str(why))
         found = ()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, UsageError):
+        # a parameter that is out of range is the user's to mend
         raise
     except BaseException as error:  # a stranger's check may raise anything, SystemExit too
         reason = f"{type(error).__name__}: {error}"

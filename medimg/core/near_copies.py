@@ -83,6 +83,8 @@ def find_near_copies(
     Raises:
         UsageError: a distance that would make everything a candidate.
     """
+    if not 0 <= correlation <= 1:
+        raise UsageError(f"near-duplicates.correlation is 0 to 1, not {correlation}")
     kept = distinct(samples, records)
     hashes = np.array([records[s.path].dhash for s in kept], dtype=np.uint64)
     close, not_searched = neighbours(hashes, distance)

@@ -7,6 +7,7 @@ has to be declared.
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -83,7 +84,10 @@ def valued(key: str, text: str, default: Any) -> Any:
         if isinstance(default, bool):
             return TRUTHS[text.strip().lower()]
         if isinstance(default, (int, float)):
-            return type(default)(text)
+            number = type(default)(text)
+            if math.isfinite(number):
+                return number
+            raise ValueError(text)
     except (ValueError, KeyError):
         kind = {bool: "yes or no", int: "a whole number", float: "a number"}[type(default)]
         raise UsageError(f"--set {key}={text}: {text!r} is not {kind}") from None

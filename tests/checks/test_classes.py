@@ -127,3 +127,9 @@ def test_the_checks_that_need_a_split_say_so(counted):
         "small-test": "there is no test part",
         "small-validation": "there is no validation part",
     }
+
+
+def test_a_split_without_a_training_part_is_an_error(planted, run_check, noise):
+    files = {f"test/{label}/{n}.png": noise(n) for n, label in enumerate("abab")}
+    (finding,) = run_check("class-missing-in-split", planted(files))
+    assert finding.severity == "error" and "no training part, only test" in finding.message

@@ -47,6 +47,8 @@ def test_a_parameter_changes_what_is_found(verify):
         ("smal-validation.images=3", "Did you mean 'small-validation'?"),
         ("small-validation.images=many", "not a whole number"),
         ("small-validation", "is not KEY=VALUE"),
+        ("near-duplicates.distance=64", "0 to 12"),
+        ("near-duplicates.correlation=-5", "0 to 1"),
     ],
 )
 def test_a_setting_that_is_none_is_wrong_usage(verify, given, said):
@@ -60,9 +62,9 @@ def test_the_list_shows_parameters_with_defaults_and_meaning(medimg):
     rows = {row["check"]: row for row in json.loads(medimg("verify", "--list", "--json").out)}
     distance = rows["near-duplicates"]["parameters"]["distance"]
     assert distance["default"] == 4 and "bits" in distance["meaning"]
-    assert all(
-        p["meaning"] for row in rows.values() for p in row["parameters"].values()
-    ), "every parameter says what it means"
+    assert all(p["meaning"] for row in rows.values() for p in row["parameters"].values()), (
+        "every parameter says what it means"
+    )
 
 
 # -- cache -------------------------------------------------------------------------------------
@@ -97,10 +99,44 @@ def test_a_changed_file_is_read_again(verify, images):
     assert cut["items"][0]["file"] == file.relative_to(images).as_posix()
 
 
-def test_no_cache_reads_everything_and_keeps_nothing(verify, tmp_path):
-    for _ in range(2):
-        assert verify("--json", "--no-cache").report["result"]["from_cache"] == 0
-    assert not (tmp_path / "cache").exists()
+def test_no_cache_reads_everything_and_puts_the_cache_right(verify, images):
+    import os
+
+    assert verify("--json", data=images).report["result"]["from_cache"] == 0
+    file = next(images.rglob("*.png"))
+    data, state = file.read_bytes(), file.stat()
+    # a change that size and time don't show
+    file.write_bytes(bytes(len(data)))
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    for arguments, found in (((), "ok"), (("--no-cache",), "error"), ((), "error")):
+        report = verify("--json", *arguments, data=images).report
+        assert report["result"]["checks"]["unreadable"]["status"] == found
+
+
+def test_what_skip_leaves_of_only(verify):
+    answer = verify("--only", "blur", "--skip", "blur")
+    assert answer.code == 2 and "--only" in answer.err
+
+
+def test_a_splits_file_is_verified(verify, medimg, phantoms, tmp_path):
+    """The phantoms' own split is sound; one that parts a patient is not."""
+    import csv
+
+    medimg("split", phantoms, "--name", "sound", "--no-progress")
+    sound = tmp_path / "runs" / "sound" / "splits.csv"
+    assert verify("--json", "--splits", sound).report["dataset"]["splits"]["test"]
+    with sound.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    patient = next(r["group"] for r in rows if sum(r["group"] == o["group"] for o in rows) > 1)
+    own = [r for r in rows if r["group"] == patient]
+    own[0]["split"], own[1]["split"] = "train", "test"
+    with (tmp_path / "leaky.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    answer = verify("--json", "--splits", "leaky.csv")
+    (leak,) = [f for f in answer.report["findings"] if f["check"] == "patient-leakage"]
+    assert answer.code == 1 and leak["items"][0]["patient"] == patient
 
 
 # -- baseline ----------------------------------------------------------------------------------

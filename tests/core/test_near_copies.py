@@ -259,7 +259,7 @@ def test_a_pair_is_confirmed_by_the_correlation_asked_for():
     }
     samples = [Sample(path, "a") for path in files]
     records = scan_samples(samples, Pictures(files))
-    for asked, confirmed in ((0.5, True), (1.1, False)):
+    for asked, confirmed in ((0.5, True), (1.0, False)):
         (pair,) = find_near_copies(samples, records, Pictures(files), correlation=asked).pairs
         assert pair.confirmed is confirmed
 

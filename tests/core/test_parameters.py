@@ -47,6 +47,7 @@ def test_values_take_the_type_of_the_default():
         ("near.distanse", "6", "Did you mean 'distance'?"),
         ("near.distance", "6.5", "is not a whole number"),
         ("near.share", "half", "is not a number"),
+        ("near.share", "nan", "is not a number"),
         ("near.mirror", "perhaps", "is not yes or no"),
     ],
 )
