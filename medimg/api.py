@@ -57,9 +57,13 @@ if TYPE_CHECKING:
         FileSource,
         canonical_split,
         check_options,
+        counted,
+        dataset_name,
         guess_positive,
         keep_classes,
+        listed,
         with_groups,
+        with_patient_options,
     )
     from medimg.core.scored import Scored, UndefinedMetric, metric
 
@@ -71,9 +75,13 @@ LAZY = {
     "FileSource": "medimg.core.index",
     "canonical_split": "medimg.core.index",
     "check_options": "medimg.core.index",
+    "counted": "medimg.core.index",
+    "dataset_name": "medimg.core.index",
     "guess_positive": "medimg.core.index",
     "keep_classes": "medimg.core.index",
+    "listed": "medimg.core.index",
     "with_groups": "medimg.core.index",
+    "with_patient_options": "medimg.core.index",
     "Scored": "medimg.core.scored",
     "UndefinedMetric": "medimg.core.scored",
     "metric": "medimg.core.scored",
@@ -120,14 +128,18 @@ __all__ = [
     "UsageError",
     "canonical_split",
     "check_options",
+    "counted",
+    "dataset_name",
     "decode",
     "guess_positive",
     "hookimpl",
     "is_image_name",
     "keep_classes",
+    "listed",
     "metric",
     "near_misses",
     "with_groups",
+    "with_patient_options",
 ]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -211,11 +212,24 @@ def unread(path: Path, guesses: Mapping[str, Guess], findings: list[Finding]) ->
     said = "; ".join(f"{name}: {guess.reason}" for name, guess in guesses.items())
     failed = "".join(f" ({finding.message})" for finding in findings)
     what = "folder" if path.is_dir() else "file"
+    dicom = dicom_in(path)
+    holds = f", which {'holds' if path.is_dir() else 'is'} DICOM" if dicom else ""
     return InputError(
-        f"no layout reads the {what} {path} ({said}){failed}",
-        "It takes folders of images by class or by patient, a .csv that names images, or an "
+        f"no layout reads the {what} {path}{holds} ({said}){failed}",
+        dicom
+        or "It takes folders of images by class or by patient, a .csv that names images, or an "
         "archive that a plugin reads: medimg plugins",
     )
+
+
+def dicom_in(path: Path) -> str:
+    """The next step where a file is DICOM, or a folder holds such files; empty where not."""
+    from medimg.datasets._tree import dicom_hint, read_tree, starts_like_dicom
+
+    if not path.is_dir():
+        return dicom_hint() if starts_like_dicom(path) else ""
+    hints = [f.hint for f in read_tree(path, sizes=False).findings]
+    return dicom_hint() if dicom_hint() in hints else ""
 
 
 def read(chosen: Chosen, path: Path, options: Mapping[str, str]) -> DatasetIndex:
@@ -249,18 +263,88 @@ def with_archives(index: DatasetIndex, manager: PluginManager) -> Source:
     archives = {s.path.rpartition(MEMBER)[0] for s in rows if MEMBER in s.path}
     if type(index.source) is not FileSource or not archives:
         return index.source
+    return MemberSource(
+        index.source.root, archive_opener(index.root.name, sorted(archives), manager)
+    )
+
+
+def archive_opener(
+    who: str, archives: Iterable[str], manager: PluginManager
+) -> Callable[[Path], Source]:
+    """What opens archives, by the plugins that say they read their suffix.
+
+    Args:
+        who: what points into them, for the message.
+    Raises:
+        InputError: no plugin opens one of them.
+    """
     openers = {suffix: info for info in manager.datasets().values() for suffix in info.suffixes}
-    for archive in sorted(archives):
+    for archive in archives:
         if Path(archive).suffix.lower() not in openers:
             raise InputError(
-                f"{index.root.name} points into {archive}, and no plugin here opens such archives",
+                f"{who} points into {archive}, and no plugin here opens such archives",
                 'For MedMNIST: pip install "medimg[medmnist]"; then: medimg plugins',
             )
+    return lambda file: reader_of(openers[file.suffix.lower()], manager).read(file, {}).source
 
-    def opener(file: Path) -> Source:
-        return reader_of(openers[file.suffix.lower()], manager).read(file, {}).source
 
-    return MemberSource(index.source.root, opener)
+# -- pictures without labels -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture, by the name that users know it by, and what reads its bytes or pixels.
+
+    `read` raises OSError where it can't be read.
+    """
+
+    name: str
+    read: Callable[[], Any]
+
+
+def pictures_at(path: Path, manager: PluginManager, options: Mapping[str, str]) -> list[Picture]:
+    """The pictures that layouts find in a file or folder, labels or not; none where none does.
+
+    A layout that offers `pictures` is asked for them; else the surest reads the path as a dataset.
+
+    Args:
+        path: a file, a folder, or a picture inside an archive (`scans.npz::train/12`).
+        options: those that training was given; each layout takes what concerns its pixels.
+    Raises:
+        InputError: no plugin opens the archive.
+        PluginError: a layout broke.
+    """
+    from medimg.core.index import MEMBER
+
+    archive, mark, member = path.as_posix().rpartition(MEMBER)
+    if mark and not path.exists() and Path(archive).exists():
+        source = archive_opener(str(path), [archive], manager)(Path(archive))
+        key = f"{Path(archive).name}{MEMBER}{member}"
+        return [Picture(path.as_posix(), partial(source.read, key))]
+    for info in manager.datasets().values():
+        try:
+            offered = getattr(reader_of(info, manager), "pictures", None)
+        except PluginError:  # another one may read it
+            continue
+        found: tuple[Source | None, list[str]] = offered(path, options) if offered else (None, [])
+        if found[0] is not None and found[1]:
+            return named_pictures(path, found[0], found[1])
+    try:
+        chosen = choose_layout(path, None, {}, manager)
+        index = read(chosen, path, {})
+    except (InputError, UsageError):
+        return []
+    keys = [s.path for s in (*index.samples, *index.unlabelled)]
+    return named_pictures(path, with_archives(index, manager), keys)
+
+
+def named_pictures(path: Path, source: Source, keys: Iterable[str]) -> list[Picture]:
+    """The pictures of a source, named as seen from where `path` is."""
+    base = path if path.is_dir() else path.parent
+    return [
+        Picture(Path(os.path.normpath(base / key)).as_posix(), partial(source.read, key))
+        for key in keys
+    ]
 
 
 # -- what is known about it --------------------------------------------------------------------

@@ -209,7 +209,7 @@ def test_a_known_dataset_takes_its_patients(opened, kermany):
 
 
 def test_the_users_word_on_patients_counts(opened, kermany):
-    assert opened(kermany, group="none").patients is None
+    assert not opened(kermany, group="none").patients
     assert opened(kermany, group_regex=r"(person\d+|IM)").groups() == ("IM", "person1")
 
 
@@ -298,3 +298,53 @@ def test_real_samples_that_need_the_user(opened, shared_data):
     assert len(index.groups()) == 350
     with pytest.raises(InputError, match="no image of RFMiD_Training_Labels.csv exists"):
         opened(shared_data / "rfmid_labels")
+
+
+@pytest.fixture
+def dicom(tmp_path):
+    """A folder of what begins like DICOM, some without a suffix."""
+
+    def make(*names):
+        for name in names:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(b"\0" * 128 + b"DICM" + b"\0" * 20)
+        return tmp_path
+
+    return make
+
+
+@pytest.fixture(params=[True, False], ids=["installed", "not installed"])
+def plugin(request, monkeypatch):
+    """Whether the plugin medimg-dicom can be imported."""
+    found = object() if request.param else None
+    monkeypatch.setattr("medimg.datasets._tree.find_spec", lambda name: found)
+    return request.param
+
+
+@pytest.mark.parametrize("names", [("a/1.dcm", "b/2.dcm"), ("1.dcm",), ("a/IM1", "b/1.2.840.7")])
+def test_a_folder_of_dicom_says_what_reads_it(opened, dicom, plugin, names):
+    with pytest.raises(InputError, match="which holds DICOM") as error:
+        opened(dicom(*names))
+    said = "--layout dicom" if plugin else 'pip install "medimg[dicom]"'
+    assert said in error.value.hint
+
+
+def test_a_dicom_file_says_what_reads_it(opened, dicom):
+    with pytest.raises(InputError, match="the file .*, which is DICOM") as error:
+        opened(dicom("a/1.dcm") / "a" / "1.dcm")
+    assert "dicom" in error.value.hint
+
+
+def test_dicom_beside_a_table(opened, dicom, plugin):
+    root = dicom("1.dcm", "2.dcm")
+    (root / "t.csv").write_text("image,label\n1.dcm,a\n2.dcm,b\n")
+    with pytest.raises(InputError) as error:
+        opened(root)
+    assert ("--layout dicom" if plugin else 'pip install "medimg[dicom]"') in error.value.hint
+
+
+def test_other_files_are_not_called_dicom(opened, tmp_path):
+    (tmp_path / "notes").write_text("xDICM" * 100)
+    with pytest.raises(InputError) as error:
+        opened(tmp_path)
+    assert "DICOM" not in error.value.message + error.value.hint

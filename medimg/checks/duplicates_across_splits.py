@@ -15,6 +15,6 @@ def check(context: CheckContext) -> list[Finding]:
         "duplicates-across-splits",
         "on two sides of the split",
         lambda sample: sample.split,
-        "Keep evaluation clean: medimg verify DATASET --write-clean clean.csv drops the "
-        "training copies; medimg split --keep-duplicates-together makes a new split",
+        "Keep evaluation clean: medimg verify DATASET --write-clean clean.csv drops the training "
+        "copies; medimg split DATASET --keep-duplicates-together makes a new split",
     )

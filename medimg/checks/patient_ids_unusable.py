@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import re
 
-from medimg.api import CheckContext, Finding, Sample
+from medimg.api import CheckContext, DatasetIndex, Finding, Sample
 from medimg.core.checking import MOST_ITEMS, grouped, items
 from medimg.core.index import canonical_split
 
+LIKE_A_PATIENT = re.compile(
+    r"(?:^|(?<=[/_\-. ]))(?P<id>(?P<word>patient|pat|person|subject|subj|sub|case|pid|pt|donor)"
+    r"[-_ ]?\d+)(?![a-z0-9])",
+    re.IGNORECASE,
+)
+# share of the paths that have to look so
+MOST_PATHS = 0.9
+MOST_FILES = 10
 NAMED_BY = "-o 'group_regex=(patient\\d+)' or -o group=COLUMN names the patients"
 
 
 def check(context: CheckContext, *, images: int = 20, unique: float = 0.98) -> list[Finding]:
-    """A warning where ids say the class, the part or nothing, where some images have none and where
-    one patient may be written in two ways; information where each id is unique.
+    """A warning where ids say the class, the part or nothing, where some images have none, where
+    one patient may be written in two ways, and where patients are unknown but paths seem to name
+    them; information where each id is unique.
 
     Numbers that count anew in each series are fine: whoever gave the pattern told them apart.
 
@@ -22,8 +31,11 @@ def check(context: CheckContext, *, images: int = 20, unique: float = 0.98) -> l
         unique: patients an image from which on every id counts as unique (0 to 1).
     """
     known = [s for s in context.index.samples if s.group is not None]
+    if context.index.patients == "":
+        context.not_applicable("there are no patients, as -o group=none says")
     if not known:
-        context.not_applicable("patients are unknown")
+        seen = in_names(context.index)
+        return [seen] if seen else context.not_applicable("patients are unknown")
     patients = grouped(known, lambda s: s.group)
     found = [*without_one(context), *written_differently(patients)]
     return found if len(known) < images else found + unusable(context, known, patients, unique)
@@ -55,6 +67,34 @@ def unusable(
             patients,
         )
     ]
+
+
+def in_names(index: DatasetIndex) -> Finding | None:
+    """Patients that nobody named, where paths seem to hold them (`patient003_1.png`)."""
+    met = {s.path: match for s in index.samples if (match := LIKE_A_PATIENT.search(s.path))}
+    ids = grouped(
+        (s for s in index.samples if s.path in met), lambda s: plain_id(met[s.path]["id"])
+    )
+    several = sum(len(own) > 1 for own in ids.values())
+    if len(met) < MOST_PATHS * len(index) or len(ids) < 2 or not several:
+        return None
+    words = sorted({match["word"] for match in met.values()})
+    pattern = f"((?:{'|'.join(words)})[-_ ]?\\d+)" if len(words) > 1 else f"({words[0]}[-_ ]?\\d+)"
+    apart = [own for own in ids.values() if len({s.split for s in own} - {None}) > 1]
+    first = (apart or list(ids.values()))[0][0]
+    said = f", {len(apart):,} of them on two sides of the split" if apart else ""
+    return Finding(
+        "patient-ids-unusable",
+        "warning",
+        f"patients are unknown, but the paths seem to name {len(ids):,} for {len(met):,} images, "
+        f"such as {met[first.path]['id']} in {first.path}{said}",
+        len(apart) or len(ids),
+        tuple(
+            {"patient": met[own[0].path]["id"], "files": [s.path for s in own[:MOST_FILES]]}
+            for own in (apart or list(ids.values()))[:MOST_ITEMS]
+        ),
+        f"Name them: -o 'group_regex={pattern}'; where they are no patients: -o group=none",
+    )
 
 
 def without_one(context: CheckContext) -> list[Finding]:

@@ -17,47 +17,60 @@ if TYPE_CHECKING:
 
     from medimg.core.runs import Run
     from medimg.core.types import ModelSpec, Network
+    from medimg.manager import PluginManager
+    from medimg.opening import Picture
 
 FILE = "predictions.csv"
 
 
-def image_files(paths: Sequence[str]) -> list[Path]:
-    """The files given, and the images in the folders given, each once.
+def image_files(
+    paths: Sequence[str], manager: PluginManager, options: Mapping[str, str]
+) -> list[Picture]:
+    """The pictures at the paths given, each once: files, those in folders, and what plugins read.
 
+    Args:
+        options: those of the layout that training read its data with.
     Raises:
-        InputError: a folder holds no image.
+        InputError: a folder holds no picture.
     """
     from pathlib import Path
 
     from medimg.core.errors import InputError
     from medimg.core.images import is_image_name
+    from medimg.opening import Picture, dicom_in, pictures_at
 
-    found: dict[Path, None] = {}
+    found: dict[str, Picture] = {}
     for given in map(Path, paths):
-        if not given.is_dir():
-            found[given] = None
-            continue
-        inside = [p for p in sorted(given.rglob("*")) if p.is_file() and is_image_name(p.name)]
-        if not inside:
-            raise InputError(f"the folder {given} holds no image", "Give images, or their folder.")
-        found.update(dict.fromkeys(inside))
-    return list(found)
+        if given.is_dir():
+            plain = [p for p in sorted(given.rglob("*")) if p.is_file() and is_image_name(p.name)]
+        else:
+            plain = [given] if is_image_name(given.name) else []
+        pictures = [Picture(p.as_posix(), p.read_bytes) for p in plain]
+        if not plain:
+            pictures = pictures_at(given, manager, options)
+        if not pictures and given.is_dir():
+            raise InputError(
+                f"the folder {given} holds no image",
+                dicom_in(given) or "Give images, or their folder.",
+            )
+        # what nothing reads is told with the reason
+        pictures = pictures or [Picture(given.as_posix(), given.read_bytes)]
+        found.update((picture.name, picture) for picture in pictures)
+    return list(found.values())
 
 
 def decoded(
-    files: Sequence[Path], spec: ModelSpec, resize: str
-) -> Iterator[tuple[Path, np.ndarray | str]]:
-    """Each file with UInt8[H, W, C] pixels, or with the reason why there are none."""
+    files: Sequence[Picture], spec: ModelSpec, resize: str
+) -> Iterator[tuple[Picture, np.ndarray | str]]:
+    """Each picture with UInt8[H, W, C] pixels, or with the reason why there are none."""
     import os
     from concurrent.futures import ThreadPoolExecutor
 
     from medimg.core.images import decode_to_input
 
-    def one(file: Path) -> np.ndarray | str:
+    def one(file: Picture) -> np.ndarray | str:
         try:
-            return decode_to_input(
-                file.read_bytes(), spec.height, spec.width, spec.channels, resize
-            )
+            return decode_to_input(file.read(), spec.height, spec.width, spec.channels, resize)
         except OSError as error:
             return error.strerror or str(error)
         except ValueError as error:
@@ -72,33 +85,33 @@ def decoded(
 
 def predict(
     network: Network,
-    files: Sequence[Path],
+    files: Sequence[Picture],
     card: Mapping[str, Any],
     progress: Callable[[int], object] | None = None,
-) -> tuple[list[Path], np.ndarray, list[dict[str, str]]]:
+) -> tuple[list[str], np.ndarray, list[dict[str, str]]]:
     """What a network says of some images.
 
     Args:
         card: the run's `model/model.json`.
     Returns:
-        the files that could be read, Float64[N, K] probabilities, and the files that could not
-        be read (`file`, `reason`).
+        the names of those that could be read, Float64[N, K] probabilities, and those that could
+        not be read (`file`, `reason`).
     """
     import numpy as np
 
     from medimg.training.loop import PREDICT_BATCH
-    from medimg.training.prediction import predict_logits, softmax
+    from medimg.training.prediction import predict_logits, probabilities_of
 
-    read: list[Path] = []
+    read: list[str] = []
     failed: list[dict[str, str]] = []
 
     def batches() -> Iterator[np.ndarray]:
         waiting: list[np.ndarray] = []
         for file, pixels in decoded(files, network.spec, card["resize"]):
             if isinstance(pixels, str):
-                failed.append({"file": str(file), "reason": pixels})
+                failed.append({"file": file.name, "reason": pixels})
                 continue
-            read.append(file)
+            read.append(file.name)
             waiting.append(pixels)
             if len(waiting) == PREDICT_BATCH:
                 yield np.stack(waiting)
@@ -107,7 +120,7 @@ def predict(
             yield np.stack(waiting)
 
     logits = predict_logits(network, batches(), len(card["classes"]), progress)
-    probabilities = softmax(logits) if len(logits) else logits.astype(np.float64)
+    probabilities = probabilities_of(logits, card) if len(logits) else logits.astype(np.float64)
     return read, probabilities, failed
 
 
@@ -124,7 +137,7 @@ def labels_of(probabilities: np.ndarray, card: Mapping[str, Any]) -> list[str]:
 
 
 def result_of(
-    run: Run, read: Sequence[Path], probabilities: np.ndarray, failed: list[dict[str, str]]
+    run: Run, read: Sequence[str], probabilities: np.ndarray, failed: list[dict[str, str]]
 ) -> dict[str, Any]:
     """The report's `result`."""
     classes = run.card["classes"]
@@ -136,7 +149,7 @@ def result_of(
         "threshold": run.card["threshold"]["value"] if used else None,
         "predictions": [
             {
-                "path": path.as_posix(),
+                "path": path,
                 "label": label,
                 "probabilities": dict(zip(classes, row, strict=True)),
             }
@@ -211,7 +224,7 @@ def rule(run: Run) -> str:
     )
 
 
-def refuse_if_all_failed(files: Sequence[Path], failed: Sequence[Mapping[str, str]]) -> None:
+def refuse_if_all_failed(files: Sequence[Picture], failed: Sequence[Mapping[str, str]]) -> None:
     from medimg.core.errors import InputError
 
     if len(failed) < len(files):
@@ -255,8 +268,8 @@ def command(
 ) -> None:
     """Give the class probabilities that RUN's network has for images or folders of images.
 
-    Pictures are brought to the network's size as they were in training. Files that can't be read
-    are named and left out.
+    Pictures are brought to the network's size as they were in training. What a plugin reads is
+    taken too (DICOM files, archives). Files that can't be read are named and left out.
     """
     from pathlib import Path
 
@@ -267,10 +280,10 @@ def command(
     trained = read_run(Path(run))
     if csv_file:
         refuse_replacing(Path(csv_file))
-    files = image_files(paths)
     # CSV on standard output stands alone there
     job = Job("predict", as_json=as_json or form == "json", quiet=quiet or form == "csv", **common)
     job.subject = trained.name
+    files = image_files(paths, job.manager, trained.recipe.get("options") or {})
     backend = job.manager.backend_of(trained)
     network = backend.load(trained.folder / MODEL, spec_of(trained.card))
     with job.progress("Predicting", len(files)) as bar:

@@ -117,7 +117,13 @@ def table(index: DatasetIndex, made: Assignment) -> str:
     )
 
 
-def say_split(job: Job, before: DatasetIndex, after: DatasetIndex, made: Assignment) -> None:
+def say_split(
+    job: Job,
+    before: DatasetIndex,
+    after: DatasetIndex,
+    made: Assignment,
+    findings: tuple[Finding, ...],
+) -> None:
     """The table and what should be known about it."""
     from medimg.core.split import describe
 
@@ -128,7 +134,7 @@ def say_split(job: Job, before: DatasetIndex, after: DatasetIndex, made: Assignm
         f"Distance from the ratios: {100 * made.distance:.2f} percentage points of the images "
         "(the part that is furthest off)."
     )
-    say_findings(job, before, made.findings())
+    say_findings(job, before, findings)
 
 
 def say_before(job: Job, before: DatasetIndex, description: str) -> None:
@@ -140,8 +146,23 @@ def say_before(job: Job, before: DatasetIndex, description: str) -> None:
     job.say()
 
 
+def not_looked_for() -> Finding:
+    """The remark that copies of one picture may stand on two sides: no file was read."""
+    from medimg.core.types import Finding
+
+    return Finding(
+        "copies-not-searched",
+        "info",
+        "copies of pictures were not looked for: some may stand on two sides, and training "
+        "refuses such a split",
+        1,
+        (),
+        "To keep them on one side (all files are read): --keep-duplicates-together",
+    )
+
+
 def say_findings(job: Job, before: DatasetIndex, findings: tuple[Finding, ...]) -> None:
-    """Patients that are unknown, and classes that are missing somewhere."""
+    """Patients that are unknown, classes that are missing somewhere, copies not looked for."""
     if not before.groups():
         job.note(
             "Patients are unknown: images are split one by one, and a patient may be on two "
@@ -200,7 +221,7 @@ def fold_table(index: DatasetIndex, folds: Folds) -> str:
     )
 
 
-def say_folds(job: Job, index: DatasetIndex, folds: Folds) -> None:
+def say_folds(job: Job, index: DatasetIndex, folds: Folds, findings: tuple[Finding, ...]) -> None:
     """The table and what should be known about it."""
     from medimg.core.folds import class_distance, describe
 
@@ -217,7 +238,7 @@ def say_folds(job: Job, index: DatasetIndex, folds: Folds) -> None:
             f"Class by class: {100 * off:.2f} percentage points ({label} in "
             f"{fold.replace('-', ' ')})."
         )
-    say_findings(job, index, folds.findings())
+    say_findings(job, index, findings)
 
 
 def write_all(job: Job, index: DatasetIndex, folds: Folds) -> dict[str, Any]:
@@ -340,7 +361,8 @@ def one_split(
     from medimg.core.split import describe, write_splits
 
     after, made = split(index, ratios, job.seed, together)
-    say_split(job, index, after, made)
+    findings = (*made.findings(), *([] if records is not None else [not_looked_for()]))
+    say_split(job, index, after, made, findings)
     file = job.folder / FILE
     write_splits(file, after.samples)
     result = result_of(after, made, file, describe(made, job.seed))
@@ -351,7 +373,7 @@ def one_split(
         index=after,
         fingerprint=fingerprint_of(index, records),
         split_hash=result["hash"],
-        findings=made.findings(),
+        findings=findings,
         settings={"split_ratios": "/".join(f"{ratio:g}" for ratio in ratios)},
     )
 
@@ -371,7 +393,8 @@ def several_folds(
     from medimg.core.folds import make_folds
 
     folds = make_folds(index.samples, number, job.seed, together, val_percent)
-    say_folds(job, index, folds)
+    findings = (*folds.findings(), *([] if records is not None else [not_looked_for()]))
+    say_folds(job, index, folds, findings)
     result = write_all(job, index, folds)
     job.say(f"Folds: {job.folder / FOLDS_FILE}")
     job.say(f"Next, for each fold: medimg train {words} --splits {job.folder / 'fold-1' / FILE}")
@@ -380,7 +403,7 @@ def several_folds(
         index=index.with_samples(replace(s, split=None) for s in index.samples),
         fingerprint=fingerprint_of(index, records),
         split_hash=result["hash"],
-        findings=folds.findings(),
+        findings=findings,
         settings={"val_share": val_percent},
     )
 

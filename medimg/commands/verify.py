@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,12 +43,18 @@ class Verified:
     def warnings(self) -> int:
         return sum(f.severity == "warning" for f in self.findings)
 
+    @property
+    def interrupted(self) -> bool:
+        from medimg.core.checking import NOT_RUN
+
+        return any(outcome.reason == NOT_RUN for outcome in self.checks.values())
+
     def beside(self, accepted: list[dict[str, Any]]) -> Verified:
         """The same without what an earlier report's findings name already."""
         from medimg.core.baseline import beside
 
         new, old = beside(self.findings, accepted)
-        return Verified(self.checks, new, old)
+        return replace(self, findings=new, known=old)
 
     def fails(self, on: str) -> bool:
         """Whether there is an error, or a warning where those count too."""
@@ -75,7 +81,9 @@ def verify(
     key = outcomes_key(context, checks) if cache else ""
     outcomes = cache.outcomes(key) if cache else None
     if outcomes is None:
-        outcomes = run_checks(checks, context, lambda name: not wanted(name))
+        outcomes = run_checks(
+            checks, context, lambda name: not wanted(name), outlast_interrupt=True
+        )
         if cache:
             cache.keep_outcomes(key, outcomes)
     outcomes = {name: c for name, c in outcomes.items() if name in checks or wanted(name)}
@@ -290,12 +298,13 @@ def command(
     say_findings(job.say, verified.findings)
     say_fine(job.say, verified.checks)
     say_summary(job, verified, scanned)
-    if write_clean and not scanned.missing:
-        write_clean_index(job, context, write_clean)
-    elif not scanned.missing:
+    partial = bool(scanned.missing or verified.interrupted)
+    if write_clean and not partial:
+        write_clean_index(job, context, write_clean, verified)
+    elif not partial:
         job.say(next_step(typed(dataset, layout, options), verified))
     finish(job, context, verified, scanned, write_clean, baseline, html)
-    if scanned.missing:
+    if partial:
         raise KeyboardInterrupt
     if verified.fails(fail_on):
         raise click.exceptions.Exit(1)
@@ -350,13 +359,13 @@ def finish(
         job.say(f"Page: {page} ({size_in_words(size)})")
 
 
-def write_clean_index(job: Job, context: CheckContext, file: str) -> None:
-    """Writes the CSV file and says what it leaves out.
+def write_clean_index(job: Job, context: CheckContext, file: str, verified: Verified) -> None:
+    """Writes the CSV file and says what it leaves out, and which errors that does not mend.
 
     Raises:
         InputError: nothing is left, or the file can't be written.
     """
-    from medimg.core.clean_index import clean
+    from medimg.core.clean_index import CLEANABLE, clean
     from medimg.core.errors import InputError
     from medimg.core.index import write_index_csv
     from medimg.reports.findings import counted
@@ -383,4 +392,11 @@ def write_clean_index(job: Job, context: CheckContext, file: str) -> None:
             f"medimg split {job.settings.get('dataset')} --keep-duplicates-together",
             severity="warning",
         )
-    job.say(f"Next: medimg train {typed(file, None, {})}")
+    left = {f.check for f in verified.findings if f.severity == "error"} - CLEANABLE
+    if left:
+        job.note(
+            f"leaving files out does not mend {', '.join(sorted(left))}: see to it first",
+            severity="warning",
+        )
+    # the index is a dataset of its own: what stands in it is what a training run would meet
+    job.say(f"Next: medimg {'verify' if left or emptied else 'train'} {typed(file, None, {})}")

@@ -36,7 +36,8 @@ GATE = (
     "duplicates-across-classes",
     "csv-contradictions",
 )
-UNREADABLE_TOO = ("truncated", "empty-file")
+UNREADABLE_TOO = ("truncated", "empty-file", "multi-frame")
+NOT_RUN = "it was not run: the command was interrupted"
 RANK = {"error": 0, "warning": 1, "info": 2}
 # told by the reader of the layout, which has to look anyway
 READER_CHECKS = {
@@ -266,18 +267,32 @@ def run_checks(
     checks: Mapping[str, Check],
     context: CheckContext,
     leave_out: Callable[[str], bool] = lambda name: False,
+    *,
+    outlast_interrupt: bool = False,
 ) -> dict[str, Checked]:
     """Each check by name, and what the reader met; one that raises is skipped with its reason.
 
     Args:
         leave_out: tells names of reader's findings that nobody asked for.
+        outlast_interrupt: an interrupt ends the checks that are left and not the report; they are
+            skipped, with `NOT_RUN` as the reason.
     """
     met = defaultdict(list)
     for finding in context.index.findings:
         met[finding.check].append(finding)
-    outcomes = {
-        name: run_one(name, check, context, met.pop(name, [])) for name, check in checks.items()
-    }
+    outcomes = {}
+    interrupted = False
+    for name, check in checks.items():
+        own = met.pop(name, [])
+        try:
+            if not interrupted:
+                outcomes[name] = run_one(name, check, context, own)
+                continue
+        except KeyboardInterrupt:
+            if not outlast_interrupt:
+                raise
+            interrupted = True
+        outcomes[name] = Checked("skipped", tuple(own), 0.0, NOT_RUN, failed=True)
     for name in (*READER_CHECKS, *(n for n in met if n not in READER_CHECKS)):
         if leave_out(name):
             continue

@@ -280,27 +280,38 @@ def unmatched_finding(unmatched: Sequence[Sample]) -> tuple[Finding, ...]:
         Finding(
             "patient-ids-unusable",
             "warning",
-            f"{len(unmatched):,} paths name no patient by group_regex: {unmatched[0].path}",
+            f"{counted(len(unmatched), 'path names', 'paths name')} no patient by group_regex: "
+            f"{unmatched[0].path}",
             count=len(unmatched),
             items=files(s.path for s in unmatched),
-            hint="Widen the expression, or these images may stand on both sides of a split.",
+            hint="Widen the expression, or patients without a name may stand on both sides of a "
+            "split.",
         ),
     )
 
 
 def without_patients(index: DatasetIndex) -> DatasetIndex:
-    """The index with no patient known."""
+    """The index with no patient known, because somebody said that there are none."""
     return replace(
         index,
         samples=tuple(replace(s, group=None) for s in index.samples),
         unlabelled=tuple(replace(s, group=None) for s in index.unlabelled),
-        patients=None,
+        patients="",
     )
 
 
 def files(paths: Iterable[str]) -> tuple[dict[str, str], ...]:
     """A finding's items: the first so many files."""
     return tuple({"file": path} for path in list(paths)[:MOST_ITEMS])
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """A number with its noun.
+
+    >>> counted(1, "image"), counted(1200, "image"), counted(2, "image has", "images have")
+    ('1 image', '1,200 images', '2 images have')
+    """
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
 # -- naming and writing an index ---------------------------------------------------------------

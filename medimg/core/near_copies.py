@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 import cv2
 import numpy as np
@@ -25,6 +25,11 @@ COMPARED_PX = 64
 CONFIRMED = 0.999
 # pairs below this are look-alikes, not candidates
 PLAUSIBLE = 0.99
+# from here on moving one picture may make a pair of copies of it
+DOUBTFUL, MOST_ALIGNED = 0.9, 20_000
+ALIGNED_PX, MOVED_PX = 128, 8
+# what two crops of one picture reach at 32×32 at the least, moved by whole pixels
+NEARLY_ALIGNED, COARSE_PX, COARSE_MOVED_PX = 0.94, 32, 2
 # pictures with less spread than this are blank: their hash is noise
 LEAST_SPREAD = 4.0
 # bounds on a search among pictures that all look alike: seconds and some hundred megabytes
@@ -102,7 +107,10 @@ def find_near_copies(
     turned = turned[: len(candidates)]
     second = np.where(turned, mirrored_hashes(hashes)[candidates[:, 1]], hashes[candidates[:, 1]])
     distances = distance_bits(hashes[candidates[:, 0]], second)
-    likeness = correlations([s.path for s in kept], candidates, source, turned)
+    paths = [s.path for s in kept]
+    likeness, doubtful = correlations(paths, candidates, source, turned)
+    doubtful &= likeness < correlation
+    align(likeness, doubtful, paths, candidates, source, turned)
     found = [
         NearCopy(
             kept[i],
@@ -274,8 +282,10 @@ def joined(found: list[np.ndarray], hashes: int) -> np.ndarray:
 
 def correlations(
     paths: Sequence[str], candidates: np.ndarray, source: Source, turned: np.ndarray
-) -> np.ndarray:
-    """Float32[P] of the pairs Int64[P, 2] of paths; not a number where one can't be read any more.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of the pairs Int64[P, 2] of paths: Float32[P] correlations, Bool[P] whether moving may help.
+
+    A correlation is not a number where one of the two can't be read any more.
 
     Args:
         turned: Bool[P], whether the second is looked at in a mirror.
@@ -283,7 +293,7 @@ def correlations(
     wanted, places = np.unique(candidates, return_inverse=True)
     places = places.reshape(candidates.shape)
     if not len(wanted):
-        return np.empty(0, np.float32)
+        return np.empty(0, np.float32), np.empty(0, bool)
     read = in_blocks(
         [paths[i] for i in wanted],
         lambda block: [standardised(source, path) for path in block],
@@ -292,14 +302,86 @@ def correlations(
     )
     pixels = np.stack(list(read.values()))
     found = np.empty(len(candidates), np.float32)
+    doubtful = np.zeros(len(candidates), bool)
     for start in range(0, len(candidates), TILE):
-        one, other = (pixels[places[start : start + TILE, side]] for side in (0, 1))
-        mirror = turned[start : start + TILE]
+        part = slice(start, start + TILE)
+        one, other = (pixels[places[part, side]].astype(np.float32) for side in (0, 1))
+        mirror = turned[part]
         other[mirror] = other[mirror][:, :, ::-1]
-        products = np.einsum("ijk,ijk->i", one.astype(np.float32), other.astype(np.float32))
         # half precision may come out a little above 1
-        found[start : start + TILE] = np.minimum(products / COMPARED_PX**2, 1)
-    return found
+        found[part] = np.minimum(np.einsum("ijk,ijk->i", one, other) / COMPARED_PX**2, 1)
+        doubtful[part] = found[part] >= PLAUSIBLE
+        unclear = (found[part] >= DOUBTFUL) & ~doubtful[part]
+        doubtful[part][unclear] = best_moved(one[unclear], other[unclear]) >= NEARLY_ALIGNED
+    return found, doubtful
+
+
+def best_moved(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Float32[P]: the highest correlation of Float32[P, 64, 64] with others, one of them moved.
+
+    By whole pixels at 32×32: it leaves out most of the pairs that no moving makes copies.
+    """
+    step = COMPARED_PX // COARSE_PX
+    small = (len(first), COARSE_PX, step, COARSE_PX, step)
+    one, other = (pixels.reshape(small).mean(axis=(2, 4)) for pixels in (first, second))
+    kept = COARSE_PX - 2 * COARSE_MOVED_PX
+    middle = centred(one[:, COARSE_MOVED_PX:-COARSE_MOVED_PX, COARSE_MOVED_PX:-COARSE_MOVED_PX])
+    best = np.full(len(first), -1, np.float32)
+    for down, right in product(range(2 * COARSE_MOVED_PX + 1), repeat=2):
+        there = centred(other[:, down : down + kept, right : right + kept])
+        best = np.maximum(best, np.einsum("ij,ij->i", middle, there))
+    return best
+
+
+def centred(pixels: np.ndarray) -> np.ndarray:
+    """Float32[P, h·w] of mean 0 and length 1."""
+    flat = pixels.reshape(len(pixels), -1)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    lengths = np.sqrt(np.einsum("ij,ij->i", flat, flat))
+    return flat / np.maximum(lengths, 1e-6)[:, None]
+
+
+def align(
+    likeness: np.ndarray,
+    doubtful: np.ndarray,
+    paths: Sequence[str],
+    candidates: np.ndarray,
+    source: Source,
+    turned: np.ndarray,
+) -> None:
+    """Raises the correlation of pairs that are nearly the same once one is moved a little.
+
+    Crops of one picture don't lie on each other: of doubtful pairs the middle of one is looked for
+    in the other at 128×128, up to 6 % of the side away.
+    """
+    wanted = np.flatnonzero(doubtful)[:MOST_ALIGNED]
+
+    def moved(block: list[str]) -> list[float]:
+        return [
+            best_match(source, *(paths[k] for k in candidates[n]), bool(turned[n]))
+            for n in map(int, block)
+        ]
+
+    found = in_blocks([str(n) for n in wanted], moved)
+    for n, best in found.items():
+        likeness[int(n)] = max(likeness[int(n)], best)
+
+
+def best_match(source: Source, first: str, second: str, mirror: bool) -> float:
+    """The highest correlation of the first's middle with a place in the second; -1 for none."""
+    try:
+        one, other = (
+            cv2.GaussianBlur(decode_to_input(source.read(p), ALIGNED_PX, ALIGNED_PX, 1), (3, 3), 0)
+            for p in (first, second)
+        )
+    except (OSError, UnreadableImage):
+        return -1.0
+    middle = one[MOVED_PX:-MOVED_PX, MOVED_PX:-MOVED_PX]
+    if mirror:
+        other = np.ascontiguousarray(other[:, ::-1])
+    if middle.std() < LEAST_SPREAD:
+        return -1.0
+    return min(1.0, float(cv2.matchTemplate(other, middle, cv2.TM_CCOEFF_NORMED).max()))
 
 
 def standardised(source: Source, path: str) -> np.ndarray:

@@ -16,6 +16,8 @@ from typing import Any
 from medimg.core.errors import UsageError, near_misses
 
 TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+# no check has a use for negative ones
+KINDS = {bool: "yes or no", int: "a whole number from 0 up", float: "a number from 0 up"}
 # a line of "Args:" and those that go on with it
 MEANING = re.compile(r"^ {4}(\w+): (.+(?:\n {8,}.+)*)", re.MULTILINE)
 
@@ -85,10 +87,10 @@ def valued(key: str, text: str, default: Any) -> Any:
             return TRUTHS[text.strip().lower()]
         if isinstance(default, (int, float)):
             number = type(default)(text)
-            if math.isfinite(number):
+            if math.isfinite(number) and number >= 0:
                 return number
             raise ValueError(text)
     except (ValueError, KeyError):
-        kind = {bool: "yes or no", int: "a whole number", float: "a number"}[type(default)]
+        kind = KINDS[type(default)]
         raise UsageError(f"--set {key}={text}: {text!r} is not {kind}") from None
     return text

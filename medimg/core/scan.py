@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -15,6 +16,7 @@ import numpy as np
 import xxhash
 
 from medimg.core.images import (
+    Header,
     UnreadableImage,
     check_file,
     ends_early,
@@ -22,19 +24,25 @@ from medimg.core.images import (
     to_bytes,
     unpack_bgr,
 )
-from medimg.core.metadata import NOTHING, Metadata, metadata_of
+from medimg.core.metadata import NOTHING, metadata_of
 from medimg.core.types import DatasetIndex, Sample, Source
 from medimg.core.workers import in_blocks, one_thread_a_call, pieces
 
 BINS = 64
 PERCENTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
-# 8×9 cells of 4×4 pixels: the gradient hash and the outer frame come from one small picture
+# 8×9 cells of 4×4 pixels: the gradient hash and the outer frame come from one small picture,
+# which is made from nine samples a pixel, sixteen of pictures that are large
 SMALL_HEIGHT, SMALL_WIDTH = 32, 36
+LARGE = 16
 COLUMN_CELLS = np.repeat(np.eye(9, dtype=np.float32), SMALL_WIDTH // 9, axis=0)
-# grey levels are counted in this many rows at most, evenly spread
-COUNTED_ROWS = 96
+# grey levels are counted in this many rows at least, evenly spread
+COUNTED_ROWS = 48
+# so many are taken through each step together, as long as they are small: code that runs twice
+# in a row is at hand, and a step for all pictures of one size costs little more than for one
+TOGETHER, TOGETHER_PX = 16, 1 << 22
 # how sharp a picture is is read in its middle: an eighth of each side, this much at least
 SHARP_PX, DETAIL_PX = 72, 17
+MARGIN = DETAIL_PX // 2
 # an eighth of each side, all round
 FRAME = np.flatnonzero(np.pad(np.zeros((24, 28), bool), 4, constant_values=True))
 FEATURE_NAMES = (
@@ -180,14 +188,31 @@ def scan_paths(
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """What was read of one image; `known` are fields of its record."""
+
+    data: Any
+    header: Header | None
+    known: dict[str, Any]
+
+    @property
+    def pixels(self) -> int:
+        """At least as many as it unpacks to, where the file says so."""
+        if self.header is None:
+            return self.data.size
+        return max((self.header.width or 0) * (self.header.height or 0), len(self.data))
+
+
+@dataclass(slots=True)
 class Raw:
     """What is taken from one picture's pixels, before a block of them is described together.
 
     Args:
-        counts: Float32[256], pixels by grey level, of `COUNTED_ROWS` rows.
+        counts: Float32[256], pixels by grey level, of `COUNTED_ROWS` rows or more.
         mean, std: of all pixels.
         small: UInt8[32, 36], the picture squashed.
-        corners: mean and standard deviation of each corner, at full size: letters are small.
+        corners: Float32[8], means and standard deviations of the corners, at full size: letters
+            are small.
     """
 
     known: dict[str, Any]
@@ -195,44 +220,76 @@ class Raw:
     mean: float
     std: float
     small: np.ndarray
-    corners: list[float]
+    corners: np.ndarray
 
 
 def examine_all(paths: list[str], source: Source) -> list[ScanRecord]:
     """The records of a block of images; statistics are computed for all of them at once."""
-    raws = [examine(path, source) for path in paths]
-    described = iter(describe([raw for raw in raws if isinstance(raw, Raw)]))
-    return [next(described) if isinstance(raw, Raw) else raw for raw in raws]
+    found: list[Raw | ScanRecord] = []
+    waiting: list[Opened | ScanRecord] = []
+    pixels = 0
+    for path in paths:
+        opened = open_one(path, source)
+        waiting.append(opened)
+        pixels += opened.pixels if isinstance(opened, Opened) else 0
+        if len(waiting) == TOGETHER or pixels > TOGETHER_PX:
+            found += look(waiting)
+            waiting, pixels = [], 0
+    found += look(waiting)
+    described = iter(describe([one for one in found if isinstance(one, Raw)]))
+    return [next(described) if isinstance(one, Raw) else one for one in found]
 
 
-def examine(path: str, source: Source) -> Raw | ScanRecord:
-    """Reads and decodes one image; what can't be decoded becomes a record that says why."""
+def open_one(path: str, source: Source) -> Opened | ScanRecord:
+    """Reads one file; what can't be read or is no whole image becomes a record that says why."""
     try:
         data = source.read(path)
     except OSError as error:
         return ScanRecord("", error=error.strerror or str(error), kind="unreadable")
-    digest = content_hash(data)
     size = len(data) if isinstance(data, bytes) else int(data.nbytes)
+    known: dict[str, Any] = {"sha256": content_hash(data), "size_bytes": size}
     try:
-        if isinstance(data, bytes):
-            header = check_file(data)
-            image = unpack_bgr(data)
-            if ends_early(data, header, image):
-                raise UnreadableImage("its data end before the picture does", "truncated")
-            mode, kind, beside = header.mode or "", header.format, metadata_of(data, header)
-        else:
-            image, mode, kind, beside = as_bgr(plain_array(data)), "", "ARRAY", NOTHING
+        return Opened(data, check_file(data) if isinstance(data, bytes) else None, known)
     except UnreadableImage as error:
-        return ScanRecord(digest, size_bytes=size, error=error.reason, kind=error.kind)
-    known = {
-        "sha256": digest,
-        "size_bytes": size,
-        "format": kind,
-        "mode": mode or ("L" if image.ndim == 2 else "RGB"),
-        "width": image.shape[1],
-        "height": image.shape[0],
-    }
-    return measured(image, known, beside)
+        return ScanRecord(**known, error=error.reason, kind=error.kind)
+
+
+def look(opened: list[Opened | ScanRecord]) -> list[Raw | ScanRecord]:
+    """Decodes and measures a few images, step by step; records stay as they are."""
+    decoded = [unpacked(one) if isinstance(one, Opened) else one for one in opened]
+    pictures = [one for one in decoded if not isinstance(one, ScanRecord)]
+    known = [
+        one.known | beside(one)
+        for one, got in zip(opened, decoded, strict=True)
+        if isinstance(one, Opened) and not isinstance(got, ScanRecord)
+    ]
+    raws = iter(measured(pictures, known))
+    return [one if isinstance(one, ScanRecord) else next(raws) for one in decoded]
+
+
+def unpacked(opened: Opened) -> np.ndarray | ScanRecord:
+    """Pixels as cv2 orders them: UInt8/UInt16[h, w] or [h, w, 3] (BGR)."""
+    try:
+        if opened.header is None or not isinstance(opened.data, bytes):
+            return as_bgr(plain_array(opened.data))
+        image = unpack_bgr(opened.data)
+        if ends_early(opened.data, opened.header, image):
+            raise UnreadableImage("its data end before the picture does", "truncated")
+    except UnreadableImage as error:
+        return ScanRecord(**opened.known, error=error.reason, kind=error.kind)
+    return image
+
+
+def beside(opened: Opened) -> dict[str, Any]:
+    """What an image's file says of it beside the pixels, as fields of its record."""
+    if opened.header is None or not isinstance(opened.data, bytes):
+        return {"format": "ARRAY"}
+    said: dict[str, Any] = {"format": opened.header.format, "mode": opened.header.mode or ""}
+    found = metadata_of(opened.data, opened.header)
+    if found is not NOTHING:
+        said |= {"frames": found.frames, "orientation": found.orientation}
+        said |= {"quality": found.quality, "private": found.private}
+    return said
 
 
 def as_bgr(image: np.ndarray) -> np.ndarray:
@@ -240,61 +297,114 @@ def as_bgr(image: np.ndarray) -> np.ndarray:
     return image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
 
 
-def measured(image: np.ndarray, known: dict[str, Any], beside: Metadata = NOTHING) -> Raw:
-    """What one pass over UInt8/UInt16[h, w] or [h, w, 3] (BGR) gives."""
-    canonical = single_channel(image)
-    known["pixel_hash"] = pixel_hash(canonical)
-    known["grey"] = canonical.ndim == 2
-    if beside is not NOTHING:
-        known["frames"], known["orientation"] = beside.frames, beside.orientation
-        known["quality"], known["private"] = beside.quality, beside.private
-    deep = canonical if canonical.ndim == 2 else cv2.cvtColor(canonical, cv2.COLOR_BGR2GRAY)
-    grey = to_bytes(deep)
-    known["sharpness"] = sharpness(grey)
-    mean, std = cv2.meanStdDev(grey)
-    rows = grey[:: 1 + len(grey) // COUNTED_ROWS]
-    return Raw(
-        known,
-        cv2.calcHist([rows], [0], None, [256], [0, 256]).ravel(),
-        mean.item(),
-        std.item(),
-        shrunk(grey),
-        corner_statistics(grey),
-    )
+def measured(images: list[np.ndarray], known: list[dict[str, Any]]) -> list[Raw]:
+    """What one pass over each of UInt8/UInt16[h, w] or [h, w, 3] (BGR) gives.
+
+    Args:
+        known: fields of their records, to which this adds.
+    """
+    canonical = [single_channel(image) for image in images]
+    hashes = [pixel_hash(image) for image in canonical]
+    greys = [to_grey(image) for image in canonical]
+    whole = [cv2.meanStdDev(grey) for grey in greys]
+    counts = [grey_levels(grey) for grey in greys]
+    by_size = measured_by_size(greys)
+    raws = []
+    for place, (image, own) in enumerate(zip(images, known, strict=True)):
+        own["mode"] = own.get("mode") or ("L" if image.ndim == 2 else "RGB")
+        own["height"], own["width"] = image.shape[:2]
+        own["grey"] = canonical[place].ndim == 2
+        sharp, small, corner = by_size[place]
+        own["pixel_hash"], own["sharpness"] = hashes[place], sharp
+        mean, std = whole[place]
+        raws.append(Raw(own, counts[place], mean.item(), std.item(), small, corner))
+    return raws
 
 
-def sharpness(grey: np.ndarray) -> float | None:
-    """Edges of the picture's middle beside its contrast; see `ScanRecord`."""
-    tall, wide = (min(n, max(n // 8, SHARP_PX)) for n in grey.shape)
-    top, left = (grey.shape[0] - tall) // 2, (grey.shape[1] - wide) // 2
-    middle = np.ascontiguousarray(grey[top : top + tall, left : left + wide])
+def to_grey(image: np.ndarray) -> np.ndarray:
+    """UInt8[h, w] of any depth, in colour or not."""
+    return to_bytes(image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
+
+
+def grey_levels(grey: np.ndarray) -> np.ndarray:
+    """Float32[256]: pixels by level, of rows that are evenly spread."""
+    rows = grey[:: max(1, len(grey) // COUNTED_ROWS)]
+    return cv2.calcHist([rows], [0], None, [256], [0, 256]).ravel()
+
+
+def measured_by_size(greys: list[np.ndarray]) -> list[tuple[float | None, np.ndarray, np.ndarray]]:
+    """Sharpness, small picture and corners of each, those of one size at once."""
+    places: dict[tuple[int, ...], list[int]] = {}
+    for place, grey in enumerate(greys):
+        places.setdefault(grey.shape, []).append(place)
+    found: dict[int, tuple[float | None, np.ndarray, np.ndarray]] = {}
+    for alike in places.values():
+        pictures = np.stack([greys[place] for place in alike])
+        taken = zip(sharpness(pictures), shrunk(pictures), corners(pictures), strict=True)
+        found.update(zip(alike, taken, strict=True))
+    return [found[place] for place in range(len(greys))]
+
+
+def sharpness(pictures: np.ndarray) -> list[float | None]:
+    """Edges of each picture's middle beside its contrast, of UInt8[N, h, w]; see `ScanRecord`."""
+    tall, wide = (min(n, max(n // 8, SHARP_PX)) for n in pictures.shape[1:])
+    top, left = (pictures.shape[1] - tall) // 2, (pictures.shape[2] - wide) // 2
+    middles = np.ascontiguousarray(pictures[:, top : top + tall, left : left + wide])
+    # one upon the other, with rows between them in which no filter reaches the next
+    pile = middles[:, mirrored_rows(tall)].reshape(-1, wide)
+    inner = (len(pictures), -1, wide)
+    edges = cv2.Laplacian(pile, cv2.CV_16S).reshape(inner)[:, MARGIN:-MARGIN]
+    smooth = cv2.blur(pile, (DETAIL_PX, DETAIL_PX)).reshape(inner)[:, MARGIN:-MARGIN]
+    return [edges_by_detail(*three) for three in zip(middles, edges, smooth, strict=True)]
+
+
+def edges_by_detail(middle: np.ndarray, edges: np.ndarray, smooth: np.ndarray) -> float | None:
+    """Of one picture: UInt8, Int16 and UInt8[h, w]."""
     if cv2.meanStdDev(middle)[1].item() < 1:
         return None
-    edges = cv2.norm(cv2.Laplacian(middle, cv2.CV_16S), cv2.NORM_L1) / middle.size
-    detail = cv2.norm(middle, cv2.blur(middle, (DETAIL_PX, DETAIL_PX)), cv2.NORM_L1) / middle.size
+    detail = cv2.norm(middle, smooth, cv2.NORM_L1) / middle.size
     # what rounding leaves of both, so that smooth middles stay finite
-    return (edges + 0.02) / (detail + 0.02)
+    return (cv2.norm(edges, cv2.NORM_L1) / middle.size + 0.02) / (detail + 0.02)
 
 
-def corner_statistics(grey: np.ndarray) -> list[float]:
-    """Four means, then four standard deviations; a corner is an eighth of each side."""
-    tall, wide = max(1, grey.shape[0] // 8), max(1, grey.shape[1] // 8)
-    found = [
-        cv2.meanStdDev(grey[rows, columns])
+@lru_cache
+def mirrored_rows(tall: int) -> np.ndarray:
+    """Row numbers with a margin on both sides, as OpenCV continues a picture."""
+    return np.pad(np.arange(tall), MARGIN, mode="reflect")
+
+
+def corners(pictures: np.ndarray) -> np.ndarray:
+    """Float32[N, 8] of UInt8[N, h, w]: four means, then four standard deviations.
+
+    A corner is an eighth of each side.
+    """
+    tall, wide = (max(1, n // 8) for n in pictures.shape[1:])
+    four = [
+        pictures[:, rows, columns]
         for rows in (slice(None, tall), slice(-tall, None))
         for columns in (slice(None, wide), slice(-wide, None))
     ]
-    return [float(mean.item()) for mean, _ in found] + [float(std.item()) for _, std in found]
+    flat = np.stack(four, axis=1).reshape(-1, tall * wide)
+    return np.hstack([found.reshape(-1, 4) for found in mean_and_spread(flat)])
 
 
-def shrunk(grey: np.ndarray) -> np.ndarray:
-    """UInt8[32, 36]: averages of 4×4 samples a cell.
+def shrunk(pictures: np.ndarray) -> np.ndarray:
+    """UInt8[N, 32, 36] of UInt8[N, h, w].
 
     Averaging every pixel costs more than decoding, where the sides are no multiples of 32 and 36.
     """
-    if grey.shape[0] >= 4 * SMALL_HEIGHT and grey.shape[1] >= 4 * SMALL_WIDTH:
-        grey = cv2.resize(grey, (4 * SMALL_WIDTH, 4 * SMALL_HEIGHT))
-    return cv2.resize(grey, (SMALL_WIDTH, SMALL_HEIGHT), interpolation=cv2.INTER_AREA)
+    count, height, width = pictures.shape
+    times = min(height // SMALL_HEIGHT, width // SMALL_WIDTH)
+    if times == 0:
+        pictures = pictures.repeat(-(-SMALL_HEIGHT // height), axis=1)
+        pictures = pictures.repeat(-(-SMALL_WIDTH // width), axis=2)
+    # one upon the other: rows of two pictures don't mix where they become fewer
+    pile = pictures.reshape(-1, pictures.shape[2])
+    if times >= 3:
+        samples = 4 if times >= LARGE else 3
+        pile = cv2.resize(pile, (samples * SMALL_WIDTH, samples * SMALL_HEIGHT * count))
+    small = cv2.resize(pile, (SMALL_WIDTH, SMALL_HEIGHT * count), interpolation=cv2.INTER_AREA)
+    return small.reshape(count, SMALL_HEIGHT, SMALL_WIDTH)
 
 
 def pixel_hash(canonical: np.ndarray) -> str:
@@ -345,8 +455,9 @@ def describe(raws: list[Raw]) -> list[ScanRecord]:
     percentiles = levels.astype(float).tolist()
     histograms = np.rint(shares.reshape(len(raws), BINS, -1).sum(axis=2) * 65535).astype(np.uint16)
     frame = mean_and_spread(small.reshape(len(small), -1)[:, FRAME])
-    rest = [[*raw.corners, raw.mean, raw.std] for raw in raws]
-    features = np.column_stack([rest, *frame]).astype(np.float32)[:, FEATURE_ORDER]
+    corner = np.stack([raw.corners for raw in raws])
+    whole = [(raw.mean, raw.std) for raw in raws]
+    features = np.column_stack([corner, whole, *frame]).astype(np.float32)[:, FEATURE_ORDER]
     hashes = gradient_hashes(small)
     return [
         ScanRecord(

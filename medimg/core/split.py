@@ -404,7 +404,9 @@ def apply_splits_file(index: DatasetIndex, path: str | Path) -> DatasetIndex:
                 f"{path} calls {s.path} {row['label']!r}, the dataset calls it {s.label!r}",
                 "It was made for other labels; make a new one: medimg split DATASET",
             )
-        group = s.group if s.group is not None else row.get("group") or None
+        # an empty word says that there are no patients (-o group=none)
+        known = s.group is not None or index.patients == ""
+        group = s.group if known else row.get("group") or None
         samples.append(replace(s, split=row["split"] or None, group=group))
     named = index.patients
     if named is None and any(s.group is not None for s in samples):

@@ -95,7 +95,8 @@ class DatasetIndex:
         positive: the class sensitivity is about, in a two-class task; None till known.
         card: registry name of the known dataset it was recognised as.
         recognised_by: why it was recognised, in words.
-        patients: where `group` comes from, in words; None where patients are unknown.
+        patients: where `group` comes from, in words; None where patients are unknown, empty where
+            somebody said that there are none (`-o group=none`).
         unlabelled: images that have no label; never trained on.
         strays: files beside the images that are no images (relative paths).
         declared: (split, class) pairs that the layout declares, with or without images, so that
@@ -158,7 +159,12 @@ class Guess:
 
 
 class Layout(Protocol):
-    """A dataset plugin's reader."""
+    """A dataset plugin's reader.
+
+    Where files need no labels to be looked at, it may offer `pictures(path, options) ->
+    (Source, keys)` as well: the pictures in a file or folder, relative to the folder, for
+    `medimg predict`; no keys where it reads nothing there.
+    """
 
     def sniff(self, path: Path) -> Guess:
         """How sure this layout is that it reads `path`; quick, reads no pixels."""
@@ -376,7 +382,17 @@ class Backend(Protocol):
 
 
 class Sampler(Protocol):
-    """A way to balance the training part."""
+    """A way to balance the training part.
+
+    A sampler may say three things of itself, as class attributes:
+
+    - `needs_embedding = True`: `plan` takes the keyword `embedding`, Float32[N, D], a place for
+      each picture in which near ones look alike (a small grey picture's principal components).
+    - `least_images = n`: each class but the largest must have n images.
+    - `at_random = True`: within a class the images are kept and repeated at random, and weighed
+      alike, so that balancing moves the classes' shares and nothing else. Probabilities are then
+      corrected exactly; otherwise a correction is fitted on validation.
+    """
 
     def plan(self, labels: Array, groups: Array | None, seed: int) -> SamplingPlan:
         """labels Int[N] of the training part (0..K-1); groups Int[N] or None."""
@@ -384,8 +400,17 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SamplingPlan:
-    """`indices` Int[M] into the training part (repeats and omissions allowed) and
-    `class_weights` Float[K] (ones where the method only resamples)."""
+    """What an epoch is made of.
+
+    Args:
+        indices: Int[M] into the training part; repeats and omissions are allowed.
+        class_weights: Float[K]; ones where the method only resamples.
+        parents: Int[S, 2] into the training part, two images of one class: S synthetic pictures
+            beside the M, blended pixel by pixel as they are needed. None where there are none.
+        shares: Float[S] in 0..1, how far each lies from its first parent towards its second.
+    """
 
     indices: Array
     class_weights: Array
+    parents: Array | None = None
+    shares: Array | None = None

@@ -7,7 +7,14 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from medimg.api import Finding, InputError, MedimgError, UsageError, canonical_split
+from medimg.api import (
+    Finding,
+    InputError,
+    MedimgError,
+    UsageError,
+    canonical_split,
+    counted,
+)
 from medimg.core.index import files, listed
 from medimg.datasets._columns import Columns, choose_image
 from medimg.datasets._pictures import Pictures
@@ -129,7 +136,8 @@ def one_a_split(
     table = joined(tables)
     if others:
         names = ", ".join(file.name for file in others)
-        message = f"{names} was not read: {table.name} hold the splits"
+        were = "was" if len(others) == 1 else "were"
+        message = f"{names} {were} not read: {table.name} hold the splits"
         items = files(f.name for f in others)
         table.findings.append(Finding("stray-files", "info", message, len(others), items))
     return table
@@ -169,8 +177,9 @@ def best_table(tables: Sequence[Table], pictures: Pictures, options: Mapping[str
             Finding(
                 "stray-files",
                 "info",
-                f"{table.name} was read ({without:,} rows without an image) and not {others}, "
-                "which says the same about the images that are here",
+                f"{table.name} was read ({counted(without, 'row')} without an image) and not "
+                f"{others}, which {'says' if len(seen) == 2 else 'say'} the same about the images "
+                "that are here",
                 len(seen) - 1,
                 hint=f"To read another: -o labels={others.split(' (')[0]}",
             )

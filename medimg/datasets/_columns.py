@@ -89,17 +89,43 @@ def named(table: Table, wanted: str, role: str) -> str:
     close = [c for c in table.columns if c.strip().lower() == wanted.strip().lower()]
     if len(close) == 1:
         return close[0]
+    twice = table.called(wanted)
+    if twice:
+        told = ", ".join(f"{c} ({values_shown(table.values(c))})" for c in twice)
+        raise UsageError(
+            f"{len(twice)} columns of {table.name} are called {wanted!r}: {told}",
+            f"Say which: {' or '.join(f'-o {role}={quoted(c)}' for c in twice)}",
+        )
     columns = list(table.columns)
     found = ", ".join(columns[:20]) + (", …" if len(columns) > 20 else "")
     none = f", or -o {role}=none when there is none" if role in ("group", "split") else ""
     guess = near_misses(wanted, columns)
-    near, example = "", columns[0]
+    near, example = "", example_of(table, role)
     if guess.startswith("Did"):
         near, example = f"{guess} ", guess.split("'")[1]
     raise UsageError(
         f"{table.name} has no column {wanted!r} (found: {found})",
         f"{near}Say which column holds the {role}: -o {role}={quoted(example)}{none}",
     )
+
+
+def example_of(table: Table, role: str) -> str:
+    """A column that could have a role, for a hint; `COLUMN` where none looks like it."""
+    headings = {c: plain(table.heading(c)) for c in table.columns}
+    ids = {c for c, name in headings.items() if name in PATIENT_NAMES or ID_NAME.fullmatch(name)}
+    images = {c for c, name in headings.items() if name in IMAGE_NAMES}
+    if role == "label":
+        free = [c for c in headings if c not in ids | images and table.values(c)]
+        free = [c for c in free if few_values(table, c) and not names_splits(table, c)]
+        likely = [c for c in free if headings[c] in LABEL_NAMES] + free
+    elif role == "group":
+        likely = [c for c in headings if headings[c] in PATIENT_NAMES]
+        likely += [c for c in headings if c in ids - images]
+    elif role == "image":
+        likely = [c for c in headings if c in images] + [c for c in headings if c in ids]
+    else:
+        likely = [c for c in headings if names_splits(table, c)]
+    return likely[0] if likely else "COLUMN"
 
 
 def choose(table: Table, pictures: Pictures, options: Mapping[str, str]) -> Columns:
@@ -131,7 +157,8 @@ def choose_image(table: Table, pictures: Pictures, options: Mapping[str, str]) -
     if not candidates:
         raise no_image_column(table, pictures)
     best = max(
-        candidates, key=lambda c: (c.distinct, not c.by_number, plain(c.column) in IMAGE_NAMES)
+        candidates,
+        key=lambda c: (c.distinct, not c.by_number, plain(table.heading(c.column)) in IMAGE_NAMES),
     )
     rivals = [c for c in candidates if rivalling(c, best)]
     if rivals:
@@ -146,7 +173,7 @@ def refuse_headless(table: Table, image: str, pictures: Pictures) -> None:
     Raises:
         UsageError: the table has no header.
     """
-    if plain(image) not in IMAGE_NAMES and pictures.find(image) is not None:
+    if plain(table.heading(image)) not in IMAGE_NAMES and pictures.find(image) is not None:
         raise UsageError(
             f"{table.name} has no header: its first line names an image ({image})",
             "Put a line of headings first: image,label",
@@ -188,13 +215,19 @@ def no_image_column(table: Table, pictures: Pictures) -> Exception:
         return InputError(
             f"no image of {table.name} exists under {pictures.folder} "
             f"({len(table.rows):,} rows, the first: {shown})",
-            "Say where the images are: -o images=FOLDER",
+            dicom_step(pictures) or "Say where the images are: -o images=FOLDER",
         )
     return InputError(
         f"no column of {table.name} names an image under {pictures.folder} "
         f"(a row: {shown}; an image: {pictures.paths[0]})",
         "Say which column and where: -o image=COLUMN -o images=FOLDER",
     )
+
+
+def dicom_step(pictures: Pictures) -> str:
+    """The next step where what lies there instead of images is DICOM."""
+    hints = [f.hint for f in pictures.tree.findings if "DICOM" in f.hint]
+    return hints[0] if hints else ""
 
 
 # -- the label -----------------------------------------------------------------------------------
@@ -212,9 +245,10 @@ def choose_labels(
         column = named(table, wanted, "label")
         return (column,), f"labels in {column!r}"
     others = [c for c in table.columns if c != image and table.values(c)]
-    others = [c for c in others if plain(c) not in PATIENT_NAMES and not names_splits(table, c)]
+    others = [c for c in others if plain(table.heading(c)) not in PATIENT_NAMES]
+    others = [c for c in others if not names_splits(table, c)]
     fitting = [c for c in others if few_values(table, c)]
-    telling = one_of_equals(table, [c for c in fitting if plain(c) in LABEL_NAMES])
+    telling = one_of_equals(table, [c for c in fitting if plain(table.heading(c)) in LABEL_NAMES])
     block = one_hot_block(table, others)
     if len(telling) == 1 and not block:
         return (telling[0],), f"labels in {telling[0]!r}"
@@ -228,7 +262,7 @@ def choose_labels(
 def few_values(table: Table, column: str) -> bool:
     """Whether a column's values repeat as those of a label do; in a few rows they need not."""
     values = {part for cell in table.values(column) for part in cell.split("|")}
-    small = FEW_CLASSES if plain(column) in LABEL_NAMES else 3
+    small = FEW_CLASSES if plain(table.heading(column)) in LABEL_NAMES else 3
     return len(values) <= min(MOST_CLASSES, max(small, table.filled(column) // 2))
 
 
@@ -296,6 +330,9 @@ def values_shown(values: Sequence[str]) -> str:
 # -- split and patient ---------------------------------------------------------------------------
 
 
+SPLIT_NAMES = {"split", "set", "subset", "partition", "part", "fold"}
+
+
 def choose_split(table: Table, taken: set[str], options: Mapping[str, str]) -> str | None:
     """The column whose values are all names of splits."""
     if "split" in options:
@@ -304,11 +341,33 @@ def choose_split(table: Table, taken: set[str], options: Mapping[str, str]) -> s
         return named(table, options["split"], "split")
     found = [c for c in table.columns if c not in taken and names_splits(table, c)]
     if len(found) > 1:
-        exact = [c for c in found if plain(c) == "split"]
+        exact = [c for c in found if plain(table.heading(c)) == "split"]
         if len(exact) != 1:
             raise question("split", "is the split", table, found)
         found = exact
+    if not found:
+        demand_no_half_split(table, taken)
     return found[0] if found else None
+
+
+def demand_no_half_split(table: Table, taken: set[str]) -> None:
+    """A column of splits with a value that is none would be lost, and leaks with it.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for column in table.columns:
+        values = [] if column in taken else table.values(column)
+        known = {split for value in values if (split := canonical_split(value))}
+        odd = [value for value in values if not canonical_split(value)]
+        named_so = plain(table.heading(column)) in SPLIT_NAMES
+        if "train" in known and len(known) > 1 and odd and (named_so or len(odd) < len(known)):
+            raise UsageError(
+                f"column {table.heading(column)!r} of {table.name} names the splits, but "
+                f"{values_shown(odd)} is none",
+                "Splits are train, val and test; leave the cell empty where an image is in none. "
+                "Without the column: -o split=none",
+            )
 
 
 def names_splits(table: Table, column: str) -> bool:
@@ -327,11 +386,14 @@ def choose_group(
         return named(table, options["group"], "group"), ()
     if "group_regex" in options:
         return None, ()
-    free = {plain(c): c for c in table.columns if c not in taken and table.values(c)}
+    free = [c for c in table.columns if c not in taken and table.values(c)]
     for name in PATIENT_NAMES:
-        if name in free:
-            return free[name], ()
-    likely = [c for c in free.values() if ID_NAME.fullmatch(plain(c)) and repeats(table, c)]
+        known = [c for c in free if plain(table.heading(c)) == name]
+        if len(known) > 1 and any(c in table.headings for c in known):
+            raise question("group", "names the patients", table, known)
+        if known:
+            return known[-1], ()
+    likely = [c for c in free if ID_NAME.fullmatch(plain(table.heading(c))) and repeats(table, c)]
     return None, tuple(id_finding(table, c) for c in likely[:1])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from medimg.api import Finding
+from medimg.api import Finding, counted
 from medimg.core.index import MOST_ITEMS
 from medimg.datasets._columns import (
     LABEL_NAMES,
@@ -16,7 +16,6 @@ from medimg.datasets._columns import (
     quoted,
 )
 from medimg.datasets._labels import parts
-from medimg.datasets._remarks import counted
 from medimg.datasets._table import Row, Table
 
 Says = Callable[[Row], frozenset[str]]
@@ -66,7 +65,7 @@ def other_labels(
 
 def could_be_label(table: Table, column: str, classes: set[str]) -> bool:
     """Whether a column is called like a label, or holds two of the classes and nothing else."""
-    if plain(column) in LABEL_NAMES:
+    if plain(table.heading(column)) in LABEL_NAMES:
         return few_values(table, column)
     values = {part for cell in table.values(column) for part in parts(cell)}
     # 0 and 1 are anybody's
@@ -127,5 +126,17 @@ def finding(
         text,
         len(against) or len(names),
         tuple(rows),
-        f"If these are meant: -o label={quoted(','.join(names))}",
+        hint_of(names, told),
+    )
+
+
+def hint_of(names: Sequence[str], told: Sequence[Told]) -> str:
+    """How to read the other columns, where each image has one class in them."""
+    several = next((one for one in told if len(one.said) > 1), None)
+    if several is None:
+        return f"If these are meant: -o label={quoted(','.join(names))}"
+    return (
+        f"They give some images several labels ({several.row.place()}: "
+        f"{' and '.join(sorted(several.said))}), which medimg does not train on: make one column "
+        "of them first, if they are meant."
     )

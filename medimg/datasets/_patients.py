@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from medimg.api import canonical_split, guess_positive
-from medimg.datasets._tree import Folder, Level
+from medimg.datasets._tree import Folder, Level, class_level
 
 # numbered folders that are classes for all that
 CLASS_WORDS = re.compile(
     r"(bi-?rads|class|classe|grade|kl|label|level|score|stage|tirads|type)[ _-]?\d+", re.IGNORECASE
 )
-# magnification and the like: no class either
-PART_NAME = re.compile(r"\d+x|images?|imgs?|masks?|left|right|slices?", re.IGNORECASE)
+# magnification, side, view and the like: no class either
+PART_NAME = re.compile(
+    r"\d+x|images?|imgs?|masks?|left|right|slices?|od|os|ap|pa|axial|coronal|sagittal|frontal"
+    r"|lateral|fe?male|flair|t[12]w?",
+    re.IGNORECASE,
+)
+# what a dataset was cut into: neither patients nor classes
+CUT_NAME = re.compile(
+    r"(k?[ _-]?folds?|cv|parts?|batch|chunk|(sub)?set|split|repeat|run|site|cent(er|re)|hospital)"
+    r"[ _-]?\d+",
+    re.IGNORECASE,
+)
 MANY_PATIENTS = 20
 
 
@@ -56,21 +68,116 @@ def patient_shape(splits: Level) -> PatientShape | None:
     return PatientShape(level, len({p.name for p in patients}), classes, confidence, reason)
 
 
-def certainty(patients: list[Folder], classes: tuple[str, ...]) -> tuple[float, str]:
-    """How sure it is that these folders are patients, and why."""
-    names = {p.name for p in patients}
+def certainty(patients: Sequence[Folder], classes: Sequence[str]) -> tuple[float, str]:
+    """How sure it is that these folders are patients, and why: 0.5 where they may be classes."""
+    names = sorted({p.name for p in patients})
     numbered = all(re.search(r"\d", n) and not CLASS_WORDS.fullmatch(n) for n in names)
     in_files = all(p.name in next(p.below()).rsplit("/", 1)[-1] for p in patients)
-    telling = guess_positive(classes) is not None or all(
-        name == str(i) for i, name in enumerate(classes)
-    )
-    found = f"{len(names):,} numbered folders, each holding {' or '.join(classes[:4])}"
+    telling = tells_classes(classes)
+    kind = "numbered folders" if numbered else "folders"
+    found = f"{len(names):,} {kind}, each holding {' or '.join(classes[:4])}"
+    if all(CUT_NAME.fullmatch(name) for name in names):
+        return 0.2, found
     if numbered and in_files and (telling or len(names) > len(classes)):
         return 0.95, f"{found}, and their files are named after them"
     if len(names) <= len(classes):
-        return 0.2, found
+        return few_folders(patients, names, classes, numbered), found
     if numbered and (telling or len(names) >= MANY_PATIENTS):
         return 0.9, found
-    if numbered or telling:
-        return 0.5, f"{len(names):,} folders, each holding {' or '.join(classes[:4])}"
+    if numbered or telling or (alike(patients) and not any_digits(classes)):
+        return 0.5, found
     return 0.2, found
+
+
+def few_folders(
+    patients: Sequence[Folder], names: Sequence[str], classes: Sequence[str], numbered: bool
+) -> float:
+    """How sure it is that no more folders than there are names in them are patients."""
+    outer_tell = tells_classes(names)
+    in_words = guess_positive(classes) is not None and not any_digits(classes)
+    bare = all(name.isdecimal() for name in names) and not any_digits(classes)
+    if len(names) < 2 or (outer_tell and not in_words and not bare):
+        return 0.2
+    if not alike(patients):
+        return 0.5 if numbered and in_words and not outer_tell else 0.2
+    if numbered and tells_classes(classes) and not outer_tell:
+        return 0.9
+    # unless they are numbered inside alone: patients or parts in class folders
+    return 0.5 if numbered or in_words or not any_digits(classes) else 0.2
+
+
+def tells_classes(names: Sequence[str]) -> bool:
+    """Whether names are those of classes: one says healthy, or they are grades or 0, 1, 2."""
+    return (
+        guess_positive(names) is not None
+        or all(CLASS_WORDS.fullmatch(name) for name in names)
+        or all(name == str(i) for i, name in enumerate(sorted(names)))
+    )
+
+
+def any_digits(names: Iterable[str]) -> bool:
+    return any(re.search(r"\d", name) for name in names)
+
+
+def alike(folders: Sequence[Folder]) -> bool:
+    """Whether two folders or more hold folders of the same names, two names at least."""
+    inside = {tuple(sorted(f.name for f in folder.holding())) for folder in folders}
+    return len(folders) > 1 and len(inside) == 1 and len(inside.pop()) > 1
+
+
+# -- classes inside what looks like classes ------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Inside:
+    """Folders side by side (`fold1`, `fold2`) that hold folders of the same names (`A`, `B`):
+    which of the two are the classes is the user's to say.
+
+    Args:
+        cut: the outer ones are named like parts that a dataset was cut into.
+        in_splits: the inner ones lie in train, val and test folders of the outer ones.
+    """
+
+    outer: tuple[str, ...]
+    inner: tuple[str, ...]
+    cut: bool
+    in_splits: bool
+
+
+def classes_inside(splits: Level) -> Inside | None:
+    """The folders that would be read as classes and look as if they held the classes.
+
+    What `patient_shape` is sure about, or takes for classes, is no question.
+    """
+    folders = [f for _, parent in class_level(splits).parents for f in parent.holding()]
+    outer = tuple(sorted({f.name for f in folders}))
+    if len(outer) < 2:
+        return None
+    inside = [names_inside(folder) for folder in folders]
+    times = Counter(name for names in inside for name in names)
+    in_splits = any(canonical_split(f.name) for folder in folders for f in folder.holding())
+    if all(CUT_NAME.fullmatch(name) for name in outer):
+        shared = tuple(sorted(name for name, n in times.items() if n > 1))
+        found = len(shared) > 1 and all(inside)
+        return Inside(outer, shared, True, in_splits) if found else None
+    inner = tuple(sorted(times))
+    if len(inner) < 2 or any(names != inside[0] for names in inside) or patient_shape(splits):
+        return None
+    held = [Folder(f.name, f.path, folders=[deepest(f, name) for name in inner]) for f in folders]
+    likely = certainty(held, inner)[0] >= 0.5
+    return Inside(outer, inner, False, in_splits) if likely else None
+
+
+def names_inside(folder: Folder) -> frozenset[str]:
+    """The names of the folders in a folder that could be classes, below train, val and test."""
+    holding = folder.holding()
+    if holding and all(canonical_split(f.name) for f in holding):
+        holding = [f for split in holding for f in split.holding()]
+    names = {f.name for f in holding}
+    no_class = any(canonical_split(name) or PART_NAME.fullmatch(name) for name in names)
+    return frozenset() if no_class else frozenset(names)
+
+
+def deepest(folder: Folder, name: str) -> Folder:
+    """The folder of that name in a folder, or in the train, val and test folders in it."""
+    return next(f for f in folder.walk() if f.name == name and f.holds_images)

@@ -14,10 +14,13 @@ from typing import TypeVar
 
 from medimg.api import canonical_split, is_image_name
 from medimg.core.index import MEMBER
+from medimg.datasets._table import FALLBACK_ENCODING
 from medimg.datasets._tree import Tree, read_tree
 
 K = TypeVar("K")
 NUMBER = re.compile(r"(\d+)(\.0+)?")
+# how Python holds a byte of a file name that is no UTF-8 (PEP 383)
+ODD_BYTE = re.compile("[\udc80-\udcff]")
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,18 @@ def stem(path: str) -> str:
 
 
 def composed(name: str) -> str:
-    """A name without case, its accents as one character each: macOS writes `é` as two."""
+    """A name without case, its accents as one character each: macOS writes `é` as two.
+
+    Bytes of a file name that are no UTF-8 are taken for Latin-1, as those of tables are.
+    """
+    if not name.isascii():
+        name = ODD_BYTE.sub(lambda odd: latin(ord(odd[0]) - 0xDC00), name)
     return unicodedata.normalize("NFC", name.lower())
+
+
+def latin(byte: int) -> str:
+    """A byte's character in Latin-1, the gaps as Windows fills them."""
+    return bytes([byte]).decode(FALLBACK_ENCODING, errors="replace")
 
 
 class Pictures:

@@ -5,19 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from medimg.api import Finding, Sample
+from medimg.api import Finding, Sample, counted
 from medimg.core.index import MOST_ITEMS, files
 from medimg.datasets._masks import MASK_VALUES, suffix
 from medimg.datasets._table import Row, Table
-
-
-def counted(number: int, one: str, several: str = "") -> str:
-    """A number with its noun.
-
-    >>> counted(1, "image"), counted(1200, "image"), counted(2, "image has", "images have")
-    ('1 image', '1,200 images', '2 images have')
-    """
-    return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
 def missing_files(table: Table, column: str, missing: Sequence[Row]) -> Finding:
@@ -39,11 +30,12 @@ def missing_files(table: Table, column: str, missing: Sequence[Row]) -> Finding:
 def masks_left_out(masks: Sequence[str], extension: str) -> Finding:
     """Files that share an image's name and were taken for its mask."""
     kinds = sorted({suffix(path) for path in masks})
+    files_of = f"{' and '.join(kinds)} file"
     return Finding(
         "stray-files",
         "info",
-        f"{len(masks):,} {' and '.join(kinds)} files are called like an image {extension} and "
-        f"hold at most {MASK_VALUES} values: taken for masks and left out",
+        f"{counted(len(masks), f'{files_of} is', f'{files_of}s are')} called like an image "
+        f"{extension}: taken for masks (at most {MASK_VALUES} values) and left out",
         len(masks),
         files(masks),
         f"If they are the images: -o extension={kinds[0]}",

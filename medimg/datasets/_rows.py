@@ -171,7 +171,13 @@ class Reading:
     def _broken_cells(self, rows: Sequence[Row], labels: Sequence[str | None]) -> Iterator[Finding]:
         """What an open quotation mark or a guessed encoding did to images and labels."""
         columns = (self.columns.image, *self.columns.labels)
-        torn = [r for r in self.table.rows if any("\n" in r.cells.get(c, "") for c in columns)]
+        # a file whose name has two lines, in an index that medimg wrote
+        whole = {id(row) for row in rows} if self.own else set()
+        torn = [
+            row
+            for row in self.table.rows
+            if any("\n" in row.cells.get(c, "") for c in columns[id(row) in whole :])
+        ]
         if torn:
             lines = sum(r.cells.get(c, "").strip().count("\n") for r in torn for c in columns)
             yield remarks.swallowed(torn, lines)

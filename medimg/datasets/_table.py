@@ -6,15 +6,17 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from medimg.api import Finding, InputError, is_image_name
+from medimg.core.index import INDEX_HEADER
 
 DELIMITERS = ",;\t|"
 # Latin-1 with the printable characters that Windows put in its gaps
 FALLBACK_ENCODING = "cp1252"
+OWN_HEADER = ",".join(INDEX_HEADER).encode()
 LOST = "\N{REPLACEMENT CHARACTER}"
 # how the first byte of a UTF-8 letter looks in Latin-1, and what follows it
 TWICE = re.compile("[\\u00c2-\\u00f4][^\\x00-\\x7f]")
@@ -37,17 +39,30 @@ class Row:
 
 @dataclass
 class Table:
-    """One CSV file, or several put together."""
+    """One CSV file, or several put together.
+
+    Args:
+        headings: what the header calls a column, where it calls several so (`dx.1`, `dx.2`).
+    """
 
     files: tuple[Path, ...]
     columns: tuple[str, ...]
     rows: list[Row]
     findings: list[Finding] = field(default_factory=list)
+    headings: dict[str, str] = field(default_factory=dict)
     _counts: dict[str, Counter[str]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         return ", ".join(file.name for file in self.files)
+
+    def heading(self, column: str) -> str:
+        """What the header calls a column."""
+        return self.headings.get(column, column)
+
+    def called(self, heading: str) -> list[str]:
+        """The columns that the header calls so, where there are several."""
+        return [column for column, name in self.headings.items() if name == heading]
 
     def cells(self, column: str) -> list[str]:
         """A column's cells, blank where a row has none."""
@@ -87,16 +102,34 @@ def read_table(path: Path) -> Table:
     if not rows:
         raise InputError(f"{path} is empty", "A table needs a header and a row an image.")
     header, *body = rows
+    headings: dict[str, str] = {}
     if any(is_image_name(cell.strip()) for cell in header[1]):
         names = [f"column{i + 1}" for i in range(len(header[1]))]
         body = rows
     else:
-        names = distinct([cell.strip() for cell in header[1]])
+        names, headings = distinct([cell.strip() for cell in header[1]])
     if not body:
         raise InputError(f"{path} has a header and no rows", "A table needs a row an image.")
-    table = [row_of(path, names, *line) for line in body]
-    findings += garbled(path, text, table)
-    return Table((path,), tuple(names), table, findings)
+    table = Table((path,), tuple(names), [row_of(path, names, *line) for line in body], findings)
+    for heading in dict.fromkeys(headings.values()):
+        join_equal(table, [c for c, name in headings.items() if name == heading], heading)
+    table.findings += garbled(path, text, table.rows)
+    return table
+
+
+def join_equal(table: Table, columns: Sequence[str], heading: str) -> None:
+    """Makes columns with one heading one where all their cells are the same."""
+    if len({tuple(table.cells(column)) for column in columns}) > 1:
+        table.headings |= dict.fromkeys(columns, heading)
+        return
+    table.columns = tuple(
+        heading if column == columns[0] else column
+        for column in table.columns
+        if column not in columns[1:]
+    )
+    for row in table.rows:
+        found = [row.cells.pop(column) for column in columns if column in row.cells]
+        row.cells |= dict.fromkeys([heading] * bool(found), found[0] if found else "")
 
 
 def row_of(path: Path, names: Sequence[str], line: int, cells: Sequence[str]) -> Row:
@@ -121,6 +154,9 @@ def decoded(path: Path) -> tuple[str, list[Finding]]:
         return data.decode("utf-16", errors="replace"), []
     if b"\0" in data[:4096]:
         raise InputError(f"{path} is no text file", "Save the table as CSV (UTF-8).")
+    if data.startswith(OWN_HEADER):
+        # what is no UTF-8 in it are bytes of file names, as the system gives them
+        return data.decode("utf-8", errors="surrogateescape"), []
     try:
         return data.decode("utf-8-sig"), []
     except UnicodeDecodeError as error:
@@ -202,15 +238,27 @@ def delimiter_of(text: str) -> str:
     return max(DELIMITERS, key=lambda d: (*evenness(d), -DELIMITERS.index(d)))
 
 
-def distinct(names: Iterable[str]) -> list[str]:
-    """Headings made different: a second `x` becomes `x.2`, one without text `column3`."""
-    seen: Counter[str] = Counter()
-    result = []
-    for i, name in enumerate(names):
-        name = name or f"column{i + 1}"
-        seen[name] += 1
-        result.append(f"{name}.{seen[name]}" if seen[name] > 1 else name)
-    return result
+def distinct(names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Headings made different, and what those were called that stood several times.
+
+    >>> distinct(["x", "", "x"])
+    (['x.1', 'column2', 'x.2'], {'x.1': 'x', 'x.2': 'x'})
+    """
+    whole = [name or f"column{i + 1}" for i, name in enumerate(names)]
+    times = Counter(whole)
+    taken = {name for name in whole if times[name] == 1}
+    result: list[str] = []
+    headings: dict[str, str] = {}
+    for name in whole:
+        made, number = name, 0
+        while times[name] > 1 and (made == name or made in taken):
+            number += 1
+            made = f"{name}.{number}"
+        taken.add(made)
+        result.append(made)
+        if made != name:
+            headings[made] = name
+    return result, headings
 
 
 def joined(tables: Sequence[Table]) -> Table:
@@ -222,4 +270,5 @@ def joined(tables: Sequence[Table]) -> Table:
         tuple(dict.fromkeys(name for t in tables for name in t.columns)),
         [row for t in tables for row in t.rows],
         [finding for t in tables for finding in t.findings],
+        {column: name for t in tables for column, name in t.headings.items()},
     )

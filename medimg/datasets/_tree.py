@@ -6,15 +6,19 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 
-from medimg.api import Finding, InputError, canonical_split, is_image_name
+from medimg.api import Finding, InputError, canonical_split, counted, is_image_name
 
 JUNK_FOLDERS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"}
 IMAGE_FOLDERS = {"image", "images", "img", "imgs"}
 MASK_FOLDERS = {"mask", "masks"}
 MASK_NAME = re.compile(r"(?P<image>.+?)_mask(_\d+)?", re.IGNORECASE)
 DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
+# files of no telling name that are opened to see whether they are DICOM
+LOOKED_INTO = 20
 
 
 @dataclass
@@ -80,7 +84,7 @@ def read_tree(path: Path, *, raw: bool = False, sizes: bool = True) -> Tree:
         leave_out_masks(tree)
         for folder in list(tree.root.walk()):
             leave_out_copy(tree, folder, path, sizes)
-    tree.findings += dicom_finding(tree.strays)
+    tree.findings += dicom_finding(path, tree.strays)
     return tree
 
 
@@ -153,7 +157,7 @@ def leave_out_masks(tree: Tree) -> None:
     masks: list[str] = []
     for folder in tree.root.walk():
         names = {f.name.lower() for f in folder.holding()}
-        if names & IMAGE_FOLDERS and names & MASK_FOLDERS:
+        if names & MASK_FOLDERS and (names & IMAGE_FOLDERS or named_like_own(folder)):
             for inner in [f for f in folder.folders if f.name.lower() in MASK_FOLDERS]:
                 masks += inner.below()
                 folder.folders.remove(inner)
@@ -162,6 +166,25 @@ def leave_out_masks(tree: Tree) -> None:
         folder.images = [path for path in folder.images if path not in named]
     if masks:
         tree.findings.append(mask_finding(masks))
+
+
+def named_like_own(folder: Folder) -> bool:
+    """Whether the images in its mask folder are called as images beside that folder are."""
+    own = {stem_of(path) for path in folder.images}
+    masks = {
+        stem_of(path)
+        for inner in folder.folders
+        if inner.name.lower() in MASK_FOLDERS
+        for path in inner.below()
+    }
+    return bool(masks) and len(masks & own) >= 0.9 * len(masks)
+
+
+def stem_of(path: str) -> str:
+    """A file's name without its extension, and without what says that it is a mask."""
+    stem = os.path.splitext(os.path.basename(path))[0]
+    match = MASK_NAME.fullmatch(stem)
+    return match["image"] if match else stem
 
 
 def named_masks(paths: Iterable[str]) -> set[str]:
@@ -177,27 +200,57 @@ def mask_finding(masks: list[str]) -> Finding:
     return Finding(
         "stray-files",
         "info",
-        f"{len(masks):,} segmentation masks lie beside the images and were left out: {masks[0]}, …",
+        f"{counted(len(masks), 'segmentation mask lies', 'segmentation masks lie')} beside the "
+        f"images and {'was' if len(masks) == 1 else 'were'} left out: {masks[0]}",
         count=len(masks),
         items=({"file": os.path.dirname(masks[0])},),
     )
 
 
-def dicom_finding(strays: list[str]) -> list[Finding]:
-    """The note that DICOM files need a plugin."""
-    dicom = [path for path in strays if os.path.splitext(path)[1].lower() in DICOM_SUFFIXES]
+def dicom_finding(root: Path, strays: list[str]) -> list[Finding]:
+    """The note that DICOM files were not read, and what reads them."""
+    dicom = dicom_files(root, strays)
     if not dicom:
         return []
+    subject = counted(len(dicom), "DICOM file was", "DICOM files were")
     return [
         Finding(
             "stray-files",
             "info",
-            f"{len(dicom):,} DICOM files were not read: {dicom[0]}, …",
+            f"{subject} not read: {dicom[0]}",
             count=len(dicom),
             items=tuple({"file": path} for path in dicom[:50]),
-            hint="DICOM is read by the plugin medimg-dicom: pip install medimg-dicom",
+            hint=dicom_hint(),
         )
     ]
+
+
+def dicom_files(root: Path, paths: Iterable[str]) -> list[str]:
+    """Of some files those that are DICOM by their suffix; where none is, the first ones without a
+    suffix of letters (`IM0001`, `1.2.840.113`) are looked into."""
+    others = list(paths)
+    named = [p for p in others if os.path.splitext(p)[1].lower() in DICOM_SUFFIXES]
+    bare = (p for p in others if not os.path.splitext(p)[1][1:].isalpha())
+    return named or [p for p in islice(bare, LOOKED_INTO) if starts_like_dicom(root / p)]
+
+
+def starts_like_dicom(file: Path) -> bool:
+    """Whether `DICM` stands at byte 128 (DICOM PS3.10, 7.1)."""
+    try:
+        # a pipe or a device would be waited for without end
+        if not file.is_file():
+            return False
+        with file.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def dicom_hint() -> str:
+    """The next step for who has DICOM files: the plugin, or its layout where it is installed."""
+    if find_spec("medimg_dicom") is None:
+        return 'DICOM is read by the plugin medimg-dicom: pip install "medimg[dicom]"'
+    return "To read the DICOM files: --layout dicom"
 
 
 def leave_out_copy(tree: Tree, folder: Folder, root: Path, sizes: bool) -> None:
@@ -257,11 +310,12 @@ def graft(folder: Folder, place: str, path: str) -> None:
 
 def copy_finding(path: str, copies: int, new: int) -> Finding:
     """The warning that a dataset lies in itself."""
-    more = f"; {new:,} images that stand only there were read" if new else ""
+    only = counted(new, "image that stands only there was", "images that stand only there were")
     return Finding(
         "nested-copy",
         "warning",
-        f"{path} repeats the folder it lies in: {copies:,} images were not read twice{more}",
+        f"{path} repeats the folder it lies in: {counted(copies, 'image was', 'images were')} not "
+        f"read twice{f'; {only} read' if new else ''}",
         count=copies,
         items=({"file": path, "copies": copies},),
         hint=f"Delete {path} if it is a copy." if not new else "",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -21,11 +22,12 @@ from medimg.api import (
     UsageError,
     canonical_split,
     check_options,
+    counted,
     is_image_name,
     near_misses,
 )
 from medimg.core.index import dataset_name, files, listed, with_patient_options
-from medimg.datasets._patients import patient_shape
+from medimg.datasets._patients import Inside, classes_inside, patient_shape
 from medimg.datasets._tree import Folder, Level, Tree, class_level, read_tree, split_level
 
 # folders that a download was cut into, not classes
@@ -56,9 +58,12 @@ class Reader:
         shape = patient_shape(splits)
         if len(names) < 2:
             sure = 0.1 if not names else 0.5 if splits.parents[0][0] else 0.4
-            return Guess(sure, f"{len(names)} class folders")
+            return Guess(sure, counted(len(names), "class folder"))
         if shape and shape.confidence >= 0.5:
-            return Guess(min(0.5, 1.2 - shape.confidence), "class folders, or patients")
+            return Guess(min(0.5, 1.2 - shape.confidence), f"class folders {shown(names)}")
+        inside = classes_inside(splits)
+        if inside:  # a question to ask rather than a folder to misread
+            return Guess(0.9, f"folders {shown(names)} that each hold {shown([*inside.inner])}")
         if all(GENERIC_NAME.fullmatch(name) for name in names):
             return Guess(0.3, f"folders side by side, named like parts: {shown(names)}")
         sure = 0.95 if splits.parents[0][0] else 0.9
@@ -69,7 +74,8 @@ class Reader:
 
         Raises:
             InputError: no image in it, or none in a class folder.
-            UsageError: an option it does not have, or `classes` that are no folders.
+            UsageError: an option it does not have, `classes` that are no folders, or folders that
+                each hold what could be the classes (`fold1/A`, `fold1/B`, `fold2/A`, …).
         """
         check_options("folder", options, self.options)
         return read_classes(path, options, "folder")
@@ -143,6 +149,9 @@ def found_classes(path: Path, tree: Tree, layout: str) -> DatasetIndex:
             or "Put each class's images into a folder of its name, or give a table: "
             "-o labels=FILE.csv (columns image, label)",
         )
+    inside = classes_inside(splits)
+    if inside:
+        raise which_classes(path, inside)
     samples: list[Sample] = []
     declared: set[tuple[str | None, str]] = set()
     for split, parent in level.parents:
@@ -152,6 +161,21 @@ def found_classes(path: Path, tree: Tree, layout: str) -> DatasetIndex:
                 samples += found
                 declared |= {(s, folder.name) for s in splits_of(found, split)}
     return assemble(path, tree, layout, samples, declared, describe(splits, names))
+
+
+def which_classes(path: Path, inside: Inside) -> UsageError:
+    """The question which of two levels are the classes."""
+    inner, outer = (shlex.quote(",".join(names)) for names in (inside.inner, inside.outer))
+    ways = [f"Those inside, put together: -o classes={inner}"]
+    if inside.cut:
+        ways.append(f"One part alone: {path / inside.outer[0]}")
+    if not inside.in_splits:
+        ways.append("Those inside, each folder round them a patient: --layout patient")
+    return UsageError(
+        f"which folders in {path} are the classes is not clear: {shown([*inside.outer])} each "
+        f"hold {shown([*inside.inner])}",
+        "\n".join([*ways, f"Those outside: -o classes={outer}"]),
+    )
 
 
 def class_folder_hint(path: Path) -> str:
@@ -265,10 +289,11 @@ def outside_finding(rest: tuple[Sample, ...], check: str) -> tuple[Finding, ...]
         Finding(
             check,
             "warning",
-            f"{len(rest):,} images lie in no class folder and have no label: {rest[0].path}",
+            f"{counted(len(rest), 'image lies', 'images lie')} in no class folder and "
+            f"{'has' if len(rest) == 1 else 'have'} no label: {rest[0].path}",
             count=len(rest),
             items=files(s.path for s in rest),
-            hint="Move them into a class folder, or leave them: they are never trained on.",
+            hint="What lies outside is never trained on: move it into a class folder, or leave it.",
         ),
     )
 

@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from medimg.api import DatasetIndex, Guess, InputError, Sample, check_options, keep_classes
+from medimg.api import (
+    DatasetIndex,
+    Guess,
+    InputError,
+    Sample,
+    check_options,
+    counted,
+    keep_classes,
+)
 from medimg.core.index import listed, with_patient_options
 from medimg.datasets._patients import patient_level, patient_shape
 from medimg.datasets._tree import Tree, read_tree, split_level
@@ -73,5 +81,6 @@ def read_patients(path: Path, tree: Tree) -> DatasetIndex:
         )
     patients = len({s.group for s in samples})
     classes = sorted({label for _, label in declared})
-    reason = f"{patients:,} patient folders holding class folders {', '.join(classes[:6])}"
+    folders = counted(patients, "patient folder")
+    reason = f"{folders} holding class folders {', '.join(classes[:6])}"
     return assemble(path, tree, "patient", samples, declared, reason, patients="patient folders")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -222,3 +223,32 @@ def test_images_without_a_patient_beside_others_are_said(run_check):
     (finding,) = run_check("patient-ids-unusable", context_of(samples))
     assert (finding.severity, finding.count) == ("warning", 2)
     assert [row["file"] for row in finding.items] == ["train/1.png", "train/3.png"]
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern"),
+    [
+        ("{split}/a/patient{n:03}/{i}.png", r"(patient[-_ ]?\d+)"),
+        ("{split}/a/Patient_{n}_{i}.png", r"(Patient[-_ ]?\d+)"),
+        ("{split}/a/scan_sub-{n}_{i}.png", r"(sub[-_ ]?\d+)"),
+    ],
+)
+def test_patients_that_paths_seem_to_name_are_said(path, pattern, run_check):
+    rows = [
+        (path.format(split=split, n=n, i=i), "a", None, split)
+        for n in range(5)
+        for i, split in enumerate(("train", "test"))
+    ]
+    (finding,) = run_check("patient-ids-unusable", context_of(rows))
+    assert (finding.severity, finding.count) == ("warning", 5)
+    assert "5 of them on two sides" in finding.message and pattern in finding.hint
+    assert len({re.search(pattern, row[0])[1] for row in rows}) == 5
+
+
+@pytest.mark.parametrize(
+    "name", ["image ({n}).png", "scan{n}_{i}.png", "Compat12/{n}-{i}.png", "case{n}{i}.png"]
+)
+def test_names_that_hold_no_patients_are_not_taken_for_some(name, run_check):
+    rows = [(name.format(n=n, i=i), "a", None, "train") for n in range(5) for i in range(2)]
+    with pytest.raises(NotApplicable):
+        run_check("patient-ids-unusable", context_of(rows))

@@ -231,3 +231,47 @@ def test_labels_without_a_threshold_or_with_more_classes_are_the_likeliest():
     assert labels_of(np.array([[0.6, 0.4], [0.5, 0.5], [0.4, 0.6]]), two) == ["a", "a", "b"]
     first = {"classes": ["a", "b"], "positive": "a", "threshold": {"value": 0.7}}
     assert labels_of(np.array([[0.6, 0.4], [0.7, 0.3]]), first) == ["b", "a"]
+
+
+# -- what plugins read ---------------------------------------------------------------------------
+
+
+def predicted(*paths: str) -> dict[str, float]:
+    """Path to the probability of dark, and nothing failed."""
+    assert run(["predict", "runs/lin", *paths, "--csv", "out.csv", "-q"]) == 0
+    with open("out.csv", newline="") as file:
+        return {row["path"]: float(row["prob_dark"]) for row in csv.DictReader(file)}
+
+
+@pytest.fixture
+def archive(network):
+    pytest.importorskip("medimg_medmnist")
+    pixels = pictures(np.arange(4) % 2)[..., 0]
+    Path("in").mkdir()
+    labels = np.array([[0], [1]], np.uint8)
+    np.savez("in/set.npz", train_images=pixels[:2], train_labels=labels, test_images=pixels[2:],
+             test_labels=labels)  # fmt: skip
+    return pixels
+
+
+def test_pictures_in_an_archive(network, archive):
+    dark = expected(network, archive[..., None])
+    for given in ("in/set.npz", "in"):
+        got = predicted(given)
+        assert list(got) == [f"in/set.npz::{p}/{i}" for p in ("train", "test") for i in (0, 1)]
+        np.testing.assert_allclose(list(got.values()), dark, rtol=1e-6)
+    got = predicted("in/set.npz::test/1")
+    assert list(got) == ["in/set.npz::test/1"]
+    assert got["in/set.npz::test/1"] == pytest.approx(dark[3], rel=1e-6)
+
+
+def test_a_picture_that_an_archive_does_not_hold(network, archive, capsys):
+    assert run(["predict", "runs/lin", "in/set.npz::test/9"]) == 3
+    assert "in/set.npz::test/9: " in capsys.readouterr().err
+
+
+def test_the_pictures_that_an_index_names(network, images):
+    paths, pixels = images
+    Path("clean.csv").write_text("image,label,group,split\nnew/a.png,bright,,\nnew/b.png,dark,,\n")
+    got = predicted("clean.csv")
+    np.testing.assert_allclose([got["new/a.png"], got["new/b.png"]], expected(network, pixels[:2]))

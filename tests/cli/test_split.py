@@ -65,7 +65,9 @@ def test_the_split_is_written_told_and_grouped(folder, capsys):
         "folds": None,
     }
     assert report["result"]["hash"].startswith("sha256:")
-    assert report["findings"] == []
+    assert [(f["check"], f["severity"]) for f in report["findings"]] == [
+        ("copies-not-searched", "info")
+    ]
     lines = [line.split() for line in out.splitlines()]
     assert ["train", "56", "70.0", "%", "70", "%", "14", "28", "28"] in lines
     assert (
@@ -137,7 +139,7 @@ def test_a_class_that_can_not_be_everywhere_is_a_finding(folder, capsys):
     picture(folder / "RARE" / "p99_0.png", 999)
     assert run(["split", str(folder), *BY_PATIENT, "--name", "s"]) == 0
     assert "RARE in val (1 patient for 3 parts)" in capsys.readouterr().err
-    (finding,) = json.loads(Path("runs/s/report.json").read_text())["findings"]
+    finding, _ = json.loads(Path("runs/s/report.json").read_text())["findings"]
     assert (finding["check"], finding["severity"], finding["count"]) == (
         "class-missing-in-split",
         "warning",
@@ -183,3 +185,28 @@ def test_near_copies_stay_together_too_and_torn_files_do_not(folder, capsys):
     assert False in apart
     said = "Kept together: 2 images that are copies of 1 picture (near copies among them: 1 pair)"
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("folds", [(), ("--folds", "3")])
+def test_copies_that_were_not_looked_for_are_told(folder, folds, capsys):
+    assert run(["split", str(folder), *BY_PATIENT, *folds, "--name", "s"]) == 0
+    said = capsys.readouterr().err
+    assert "copies of pictures were not looked for" in said
+    assert "--keep-duplicates-together" in said
+    again = ["split", str(folder), *BY_PATIENT, *folds, "--keep-duplicates-together"]
+    assert run([*again, "--name", "t"]) == 0
+    assert "not looked for" not in capsys.readouterr().err
+    assert json.loads(Path("runs/t/report.json").read_text())["findings"] == []
+
+
+def test_training_on_a_split_with_copies_names_the_option(folder, capsys):
+    from shutil import copyfile
+
+    for patient in range(20):
+        copyfile(folder / "NORMAL" / f"p{patient}_0.png", folder / "NORMAL" / f"q{patient}.png")
+    assert run(["split", str(folder), "--name", "s"]) == 0
+    command = ["train", str(folder), "--splits", "runs/s/splits.csv", "--backend", "linear"]
+    assert run(command) == 1
+    said = capsys.readouterr().err
+    assert "duplicates-across-splits" in said
+    assert "medimg split DATASET --keep-duplicates-together" in said

@@ -48,7 +48,7 @@ def test_a_parameter_changes_what_is_found(verify):
         ("small-validation.images=many", "not a whole number"),
         ("small-validation", "is not KEY=VALUE"),
         ("near-duplicates.distance=64", "0 to 12"),
-        ("near-duplicates.correlation=-5", "0 to 1"),
+        ("near-duplicates.correlation=1.5", "0 to 1"),
     ],
 )
 def test_a_setting_that_is_none_is_wrong_usage(verify, given, said):
@@ -81,7 +81,7 @@ def without_times(report: dict) -> dict:
 
 def test_unchanged_files_are_not_read_again(verify, monkeypatch):
     first = verify("--json").report
-    monkeypatch.setattr(scan, "examine", None)
+    monkeypatch.setattr(scan, "examine_all", None)
     second = verify("--json").report
     assert first["result"]["from_cache"] == 0
     assert second["result"]["from_cache"] == first["result"]["files"]
@@ -199,3 +199,29 @@ def test_an_interrupt_leaves_a_report_about_what_was_read(verify, monkeypatch, t
     assert "not read" in answer.out and "Interrupted after 64 of" in answer.err
     monkeypatch.setattr(FileSource, "read", read)
     assert verify("--json").report["result"]["from_cache"] == 64
+
+
+def test_an_interrupt_during_the_checks_leaves_a_report_too(verify, monkeypatch, tmp_path):
+    def interrupt(context):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("medimg.checks.imbalance.check", interrupt)
+    answer = verify("--name", "part")
+    assert answer.code == 130
+    checks = json.loads((tmp_path / "runs/part/report.json").read_text())["result"]["checks"]
+    assert checks["blank"]["status"] == "ok"
+    assert checks["imbalance"]["status"] == checks["unreadable"]["status"] == "skipped"
+    assert "interrupted" in checks["unreadable"]["reason"]
+    monkeypatch.undo()
+
+
+def test_a_clean_index_says_what_it_does_not_mend(verify, tmp_path):
+    import cv2
+    import numpy as np
+
+    for n in range(4):
+        (tmp_path / "one/sick").mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(n).integers(0, 256, (20, 20), np.uint8)
+        cv2.imwrite(str(tmp_path / f"one/sick/{n}.png"), pixels)
+    answer = verify("--write-clean", "clean.csv", data=tmp_path / "one")
+    assert "does not mend one-class" in answer.err and "Next: medimg verify clean.csv" in answer.out

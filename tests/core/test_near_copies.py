@@ -279,3 +279,32 @@ def test_a_hundred_thousand_distinct_hashes_take_hardly_more_than_ten_times_ten_
             runs.append(process_time() - started)
         seconds.append(min(runs))
     assert seconds[1] < 30 * seconds[0]
+
+
+# -- crops ---------------------------------------------------------------------------------------
+
+
+def detailed(seed: int, side: int = 200) -> np.ndarray:
+    """Large shapes with fine detail on them, as tissue has."""
+    fine = np.random.default_rng(seed).integers(0, 60, (side, side), np.uint8)
+    return cv2.add(cv2.resize(drawn(seed), (side, side)) // 2, cv2.GaussianBlur(fine, (0, 0), 1.2))
+
+
+@pytest.mark.parametrize("moved", [1, 2])
+def test_a_crop_moved_a_little_is_confirmed(moved):
+    files = {f"{n}.png": saved(detailed(n)[8:136, 8:136]) for n in range(4)}
+    files["moved.png"] = saved(detailed(2)[8 + moved : 136 + moved, 8 + moved : 136 + moved])
+    confirmed = [p for p in searched(files).pairs if p.confirmed]
+    assert [(p.first.path, p.second.path) for p in confirmed] == [("2.png", "moved.png")]
+
+
+def test_look_alikes_stay_unconfirmed_however_they_are_moved():
+    """Pictures of one shape, each with detail of its own."""
+    shape = drawn(5, 200) // 2 + 60
+    random = np.random.default_rng(0)
+    files = {}
+    for n in range(6):
+        own = cv2.GaussianBlur(random.integers(0, 60, shape.shape).astype(np.float32), (0, 0), 2)
+        files[f"{n}.png"] = saved(np.clip(shape + own - 30, 0, 255).astype(np.uint8))
+    found = searched(files).pairs
+    assert found and not any(pair.confirmed for pair in found)

@@ -45,9 +45,10 @@ def test_values_take_the_type_of_the_default():
         ("neer.distance", "6", "Did you mean 'near'?"),
         ("distance", "6", "no check is called 'distance'"),
         ("near.distanse", "6", "Did you mean 'distance'?"),
-        ("near.distance", "6.5", "is not a whole number"),
+        ("near.distance", "6.5", "is not a whole number from 0 up"),
         ("near.share", "half", "is not a number"),
         ("near.share", "nan", "is not a number"),
+        ("near.share", "-0.1", "is not a number from 0 up"),
         ("near.mirror", "perhaps", "is not yes or no"),
     ],
 )

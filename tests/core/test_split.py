@@ -487,3 +487,12 @@ def test_one_patient_can_not_be_cut():
         ensure_splits(index_of(samples))
     with pytest.raises(InputError, match="no validation part"):
         ensure_splits(index_of(samples), ratios="70/15/15")
+
+
+def test_a_splits_file_does_not_bring_back_patients_that_the_user_denied(tmp_path):
+    samples = [Sample(f"{i}.png", "ab"[i % 2], group=f"p{i}", split="train") for i in range(4)]
+    write_splits(tmp_path / "s.csv", samples)
+    without = [Sample(s.path, s.label) for s in samples]
+    read = apply_splits_file(index_of(without, patients=""), tmp_path / "s.csv")
+    assert read.patients == "" and read.groups() == ()
+    assert apply_splits_file(index_of(without), tmp_path / "s.csv").groups() != ()

@@ -213,7 +213,8 @@ def test_no_image(tmp_path):
         read(tmp_path)
 
 
-def test_dicom_alone_names_the_plugin(tmp_path):
+def test_dicom_alone_names_the_plugin(tmp_path, monkeypatch):
+    monkeypatch.setattr("medimg.datasets._tree.find_spec", lambda name: None)
     (tmp_path / "a.dcm").write_bytes(b"x")
     with pytest.raises(InputError) as error:
         read(tmp_path)
@@ -303,7 +304,7 @@ def test_dicom_sample_has_one_class(shared_data):
     index = read(shared_data / "dicom_small")
     assert index.class_counts() == {"png16_tiff16_derived": 6}
     (finding,) = index.findings
-    assert finding.count == 10 and "medimg-dicom" in finding.hint
+    assert finding.count == 10 and "dicom" in finding.hint
 
 
 def test_the_folder_of_one_class_names_the_folder_above(tree):
@@ -321,3 +322,70 @@ def test_a_folder_of_images_alone_asks_for_labels(tree):
     with pytest.raises(InputError) as error:
         read(root / "only")
     assert "-o labels=FILE.csv" in error.value.hint
+
+
+# -- classes inside what looks like classes ------------------------------------------------------
+
+
+def nested(outer, inner, tail="1.png", between=""):
+    return [f"{a}/{between}{b}/{tail}" for a in outer for b in inner]
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "between"),
+    [
+        (("fold1", "fold2"), ("A", "B"), ""),
+        ([f"fold_{n}" for n in range(10)], ("A", "B"), ""),
+        (("fold1", "fold2", "fold3"), ("benign", "malignant"), ""),
+        (("part1", "part2"), ("A", "B", "C"), ""),
+        (("fold1", "fold2"), ("A", "B"), "train/"),
+        (("p1", "p2"), ("benign/40X", "malignant/40X"), ""),
+        (("Anna", "Bob"), ("benign", "malignant"), "train/"),
+    ],
+)
+def test_folders_that_each_hold_the_classes_are_asked_about(tree, outer, inner, between):
+    root = tree(*nested(outer, inner, between=between))
+    assert Reader().sniff(root).confidence == 0.9  # to be asked, not to be read by another
+    with pytest.raises(UsageError, match="which folders in .* are the classes") as error:
+        read(root)
+    classes = [name.split("/")[0] for name in inner]
+    assert f"-o classes={','.join(classes)}" in error.value.hint
+    assert ("--layout patient" in error.value.hint) == (between == "")
+    # the answers given there are taken
+    index = read(root, classes=",".join(classes))
+    assert index.classes == tuple(classes) and len(index) == len(outer) * len(inner)
+    assert read(root, classes=",".join(outer)).classes == tuple(sorted(outer))
+
+
+def test_a_fold_without_one_of_the_classes_is_asked_about_too(tree):
+    root = tree("fold1/A/1.png", "fold1/B/1.png", "fold2/A/2.png", "fold3/B/3.png")
+    with pytest.raises(UsageError, match="fold1, fold2, fold3 each hold A, B"):
+        read(root)
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [
+        (("NORMAL", "PNEUMONIA"), ("0", "1", "2")),  # parts of a class
+        (("NORMAL", "PNEUMONIA"), ("a", "b")),
+        (("A", "B"), ("p1", "p2", "p3")),  # patients in both classes
+        (("grade1", "grade2"), ("a", "b")),
+        (("glioma", "meningioma", "pituitary"), ("axial", "coronal")),
+        (("NORMAL", "PNEUMONIA"), ("train/x", "train/y", "test/x")),
+    ],
+)
+def test_what_lies_in_class_folders_is_no_question(tree, outer, inner):
+    root = tree(*nested(outer, inner))
+    assert read(root).classes == tuple(outer)
+
+
+@pytest.mark.parametrize("mask", ["{n}.png", "{n}_mask.png"])
+def test_masks_in_a_folder_of_the_class_are_no_images(tmp_path, mask):
+    for label in ("a", "b"):
+        (tmp_path / label / "masks").mkdir(parents=True)
+        for n in range(3):
+            (tmp_path / label / f"{n}.png").write_bytes(b"x")
+            (tmp_path / label / "masks" / mask.format(n=n)).write_bytes(b"x")
+    index = Reader().read(tmp_path, {})
+    assert len(index) == 6 and not any("masks" in s.path for s in index.samples)
+    assert any("6 segmentation masks" in f.message for f in index.findings)

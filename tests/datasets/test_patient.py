@@ -123,7 +123,7 @@ def test_patients_called_like_classes_are_no_copies(tree):
 def test_options(tree):
     root = tree("p1/a/1.png", "p1/b/2.png", "p2/a/3.png", "p2/c/4.png", "p3/a/5.png", "p4/b/6.png")
     assert read(root, group="none").groups() == ()
-    assert read(root, group="none").patients is None
+    assert read(root, group="none").patients == ""
     kept = read(root, classes="a,b")
     assert kept.class_counts() == {"a": 3, "b": 2}
     with pytest.raises(UsageError, match="'z'"):
@@ -142,3 +142,26 @@ def test_idc(shared_data):
 def test_other_samples_are_no_patient_folders(shared_data):
     for name in ("chest_xray_kermany", "brain_tumor_mri", "covid19_radiography", "breakhis_mini"):
         assert surer(shared_data / name) == "folder", name
+
+
+def test_two_patients_are_patients(tree):
+    root = tree(*(f"{p}/{c}/1.png" for p in ("p1", "p2") for c in ("benign", "malignant")))
+    assert surer(root) == "patient"
+    index = read(root)
+    assert index.classes == ("benign", "malignant") and index.groups() == ("p1", "p2")
+
+
+@pytest.mark.parametrize("outer", [("p1", "p2"), ("p1", "p2", "p3"), ("Anna", "Bob"), ("0", "1")])
+@pytest.mark.parametrize("inner", [("A", "B"), ("benign", "malignant")])
+def test_folders_alike_inside_are_never_classes_without_a_word(tree, outer, inner):
+    root = tree(*(f"{p}/{c}/1.png" for p in outer for c in inner))
+    assert surer(root) in ("patient", "neither")
+
+
+def test_two_patients_of_one_class_each_are_asked_about(tree):
+    assert surer(tree("p1/benign/1.png", "p2/malignant/2.png")) == "neither"
+
+
+def test_folds_are_no_patients(tree):
+    root = tree(*(f"fold{n}/{c}/1.png" for n in range(1, 6) for c in ("benign", "malignant")))
+    assert surer(root) == "folder"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from medimg.api import (
@@ -18,9 +19,12 @@ from medimg.api import (
     Source,
     UsageError,
     check_options,
+    counted,
+    dataset_name,
     is_image_name,
     keep_classes,
-    with_groups,
+    listed,
+    with_patient_options,
 )
 from medimg_dicom.headers import (
     DICOM_SUFFIXES,
@@ -33,7 +37,7 @@ from medimg_dicom.headers import (
 )
 from medimg_dicom.labels import Labels, read_labels, rows_of
 from medimg_dicom.patients import groups_of, private_fields
-from medimg_dicom.places import Place, are_patients, named_places, places
+from medimg_dicom.places import Place, are_patients, classes_inside, named_places, places
 
 # files looked at to tell what a folder holds
 LOOKED_AT = 400
@@ -84,6 +88,23 @@ class Reader:
         folder = read_folder(path)
         index = labelled(path, folder, options)
         return replace(index, source=pixels_of(path, window, own))
+
+    def pictures(self, path: Path, options: Mapping[str, str]) -> tuple[Source | None, list[str]]:
+        """The DICOM files at `path`, labels or not; of the options only the window counts.
+
+        Raises:
+            InputError: the folder can't be listed.
+            UsageError: a window that is none.
+        """
+        root = path if path.is_dir() else path.parent
+        try:
+            files = list_files(path) if path.is_dir() else [path.name]
+            found, _ = sorted_out(root, files)
+        except OSError as error:
+            raise InputError(
+                f"the folder {path} can't be read: {error.strerror or error}"
+            ) from error
+        return (pixels_of(root, *window_of(options)), found) if found else (None, [])
 
 
 @dataclass(frozen=True)
@@ -223,8 +244,8 @@ def labelled(path: Path, folder: Folder, options: Mapping[str, str]) -> DatasetI
     by_folder = named_places(folder.headers, wanted) if wanted else places(folder.headers)
     if not any(place.label for place in by_folder.values()):
         raise UsageError(
-            f"{len(folder.headers):,} DICOM files in {path} have no labels: they lie in no class "
-            "folders",
+            f"{counted(len(folder.headers), 'DICOM file')} in {path} "
+            f"{'has' if len(folder.headers) == 1 else 'have'} no labels: there is no class folder",
             LABELS_HINT,
         )
     if not wanted and are_patients(folder.headers, by_folder):
@@ -233,6 +254,13 @@ def labelled(path: Path, folder: Folder, options: Mapping[str, str]) -> DatasetI
             f"the {len(names):,} folders in {path} are one patient each ({', '.join(names[:3])}, "
             "…), not classes, so the files have no labels",
             f"{LABELS_HINT}; class folders deeper down are named: -o classes=a,b",
+        )
+    inside = None if wanted else classes_inside(folder.headers, by_folder)
+    if inside:
+        outer, inner = (",".join(names) for names in inside)
+        raise UsageError(
+            f"which folders in {path} are the classes is not clear: {outer} each hold {inner}",
+            f"Those inside: -o classes={quote(inner)}\nThose outside: -o classes={quote(outer)}",
         )
     return by_places(path, folder, by_folder, options)
 
@@ -271,15 +299,15 @@ def by_places(
     classes = tuple(sorted({s.label for s in rows if s.label is not None}))
     splits = sorted({s.split for s in rows if s.split})
     where = f" in {', '.join(splits)}" if splits else ""
-    reason = f"{len(rows):,} DICOM files in class folders {', '.join(classes[:6])}{where}"
+    reason = f"{counted(len(rows), 'DICOM file')} in class folders {', '.join(classes[:6])}{where}"
     findings = [*folder.findings]
     if outside:
         findings.append(
             Finding(
                 "missing-labels",
                 "warning",
-                f"{len(outside):,} DICOM files lie in no class folder and have no label: "
-                f"{outside[0].path}",
+                f"{counted(len(outside), 'DICOM file lies', 'DICOM files lie')} in no class folder "
+                f"and {'has' if len(outside) == 1 else 'have'} no label: {outside[0].path}",
                 len(outside),
                 tuple({"file": s.path} for s in outside[:MOST_ITEMS]),
                 "Move them into a class folder, or leave them: they are never trained on.",
@@ -328,18 +356,16 @@ def assembled(
     patients: str | None
     if group_column:
         patients = f"column {group_column!r}"
-    elif options.get("group", "").lower() == "none":
+    elif options.get("group", "").lower() == "none" or "group_regex" in options:
         patients = None
-    elif "group_regex" in options:
-        rows, patients = by_name(rows, options["group_regex"])
     else:
         groups, patients, said = groups_of(headers)
         rows = [replace(s, group=groups[s.path]) for s in rows]
     if not any(s.group for s in rows if s.label is not None):
         patients = None
     root = Path(os.path.abspath(path))
-    return DatasetIndex(
-        name=(root.name if root.is_dir() else root.stem) or "dataset",
+    index = DatasetIndex(
+        name=dataset_name(path),
         root=root,
         layout="dicom",
         source=pixels_of(root),
@@ -351,25 +377,7 @@ def assembled(
         strays=tuple(folder.others),
         findings=(*findings, *said, *private_fields(headers)),
     )
-
-
-def by_name(rows: Sequence[Sample], regex: str) -> tuple[list[Sample], str]:
-    """Patients by file names.
-
-    Raises:
-        UsageError: a bad expression, or one that no path matches.
-    """
-    found = with_groups(rows, regex)
-    if not any(s.group for s in found):
-        raise UsageError(
-            f"group_regex={regex!r} matches none of {len(found):,} paths",
-            f"A path looks like this: {rows[0].path}",
-        )
-    return list(found), f"regular expression {regex}"
-
-
-def listed(text: str) -> tuple[str, ...]:
-    return tuple(item.strip() for item in text.split(",") if item.strip())
+    return index if group_column else with_patient_options(index, options)
 
 
 # -- an index that medimg wrote ------------------------------------------------------------------

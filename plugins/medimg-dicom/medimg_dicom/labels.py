@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medimg.api import Finding, InputError, UsageError, canonical_split, near_misses
+from medimg.api import Finding, InputError, UsageError, canonical_split, counted, near_misses
 from medimg_dicom.headers import Header
 
 LABEL_NAMES = {"label", "labels", "class", "target", "diagnosis", "finding", "category", "dx"}
@@ -43,7 +43,8 @@ def rows_of(file: Path) -> tuple[list[str], list[dict[str, str]]]:
         InputError: it can't be read or has no row.
     """
     try:
-        text = file.read_bytes().decode("utf-8-sig", errors="replace")
+        # file names that are no UTF-8 come back as the system gives them
+        text = file.read_bytes().decode("utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise InputError(f"the labels {file} can't be read: {error.strerror or error}") from error
     head = text.split("\n", 1)[0]
@@ -168,8 +169,8 @@ def label_column(file: Path, columns: Sequence[str], image: str, options: Mappin
     telling = [c for c in others if c.lower() in LABEL_NAMES] or (
         others if len(others) == 1 else []
     )
-    if len(telling) == 1:
-        return telling[0]
+    if len(telling) == 1 or (telling and len(set(telling)) == 1):
+        return named(file, columns, telling[0], "label")
     raise UsageError(
         f"which column of {file.name} holds the label is not clear ({', '.join(columns[:12])})",
         f"Say which: -o label={(telling or others or ['COLUMN'])[0]}",
@@ -186,15 +187,20 @@ def chosen(
     if wanted:
         return named(file, columns, wanted, role)
     found = [c for c in columns if c.lower() in names]
-    return found[0] if len(found) == 1 else None
+    return named(file, columns, found[0], role) if len(set(found)) == 1 else None
 
 
 def named(file: Path, columns: Sequence[str], wanted: str, role: str) -> str:
     """The column that the user named.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is none of that name, or several.
     """
+    if columns.count(wanted) > 1:
+        raise UsageError(
+            f"{columns.count(wanted)} columns of {file.name} are called {wanted!r}",
+            f"Give them different headings; the {role} is read from one.",
+        )
     if wanted not in columns:
         raise UsageError(
             f"{file.name} has no column {wanted!r} for the {role}",
@@ -217,7 +223,8 @@ def leave_out_contradictions(file: Path, result: Labels, said: Mapping[str, set[
             Finding(
                 "csv-contradictions",
                 "error",
-                f"{len(against):,} files have two labels in {file.name} and were left out: "
+                f"{counted(len(against), 'file has', 'files have')} two labels in {file.name} and "
+                f"{'was' if len(against) == 1 else 'were'} left out: "
                 f"{path} is {' and '.join(labels)}",
                 len(against),
                 tuple({"file": p, "classes": c} for p, c in list(against.items())[:MOST_ITEMS]),
@@ -236,8 +243,8 @@ def remark(
             Finding(
                 "csv-missing-files",
                 "warning",
-                f"{len(missing):,} of {rows:,} rows of {file.name} name no DICOM file that is "
-                "there",
+                f"{len(missing):,} of {counted(rows, 'row')} of {file.name} "
+                f"{'names' if len(missing) == 1 else 'name'} no DICOM file that is there",
                 len(missing),
             )
         )
@@ -246,7 +253,8 @@ def remark(
             Finding(
                 "csv-unlisted-files",
                 "info",
-                f"{len(unlisted):,} DICOM files have no row in {file.name}: {unlisted[0]}",
+                f"{counted(len(unlisted), 'DICOM file has', 'DICOM files have')} no row in "
+                f"{file.name}: {unlisted[0]}",
                 len(unlisted),
                 tuple({"file": path} for path in unlisted[:MOST_ITEMS]),
                 "They have no label and are not read.",
@@ -257,7 +265,8 @@ def remark(
             Finding(
                 "missing-labels",
                 "warning",
-                f"{len(blank):,} DICOM files have a blank label: {blank[0]}",
+                f"{counted(len(blank), 'DICOM file has', 'DICOM files have')} a blank label: "
+                f"{blank[0]}",
                 len(blank),
                 tuple({"file": path} for path in blank[:MOST_ITEMS]),
                 "They are never trained on; give them a label or leave them.",

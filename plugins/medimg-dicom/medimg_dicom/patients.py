@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from medimg.api import Finding
+from medimg.api import Finding, counted
 from medimg_dicom.headers import Header
 
 MOST_ITEMS = 200
@@ -42,8 +42,8 @@ def by_patient(
     finding = Finding(
         "patient-ids-unusable",
         "warning",
-        f"{len(without):,} of {len(headers):,} files have no PatientID; their studies are kept "
-        f"together instead: {without[0]}",
+        f"{len(without):,} of {len(headers):,} files {'has' if len(without) == 1 else 'have'} no "
+        f"PatientID; what shares a study is kept together instead: {without[0]}",
         len(without),
         tuple({"file": path} for path in without[:MOST_ITEMS]),
         "A patient with several studies may still be on two sides of a split.",
@@ -78,13 +78,15 @@ def private_fields(headers: Sequence[Header]) -> list[Finding]:
     listed = ", ".join(f"{name} ({n:,})" for name, n in most[:8])
     more = f" and {len(most) - 8} more" if len(most) > 8 else ""
     removed = sum(h.removed for h in found)
-    declared = f"; {removed:,} of them declare PatientIdentityRemoved" if removed else ""
+    declares = "declares" if removed == 1 else "declare"
+    declared = f"; {removed:,} of them {declares} PatientIdentityRemoved" if removed else ""
     return [
         Finding(
             "private-metadata",
             "info" if removed == len(found) else "warning",
-            f"{len(found):,} of {len(headers):,} DICOM headers have fields filled in that may "
-            f"identify a person: {listed}{more}{declared}",
+            f"{len(found):,} of {counted(len(headers), 'DICOM header')} "
+            f"{'has' if len(found) == 1 else 'have'} fields filled in that may identify a person: "
+            f"{listed}{more}{declared}",
             len(found),
             tuple({"file": h.path, "fields": ", ".join(h.private)} for h in found[:MOST_ITEMS]),
             "Blank them, or replace them by pseudonyms (PS3.15 annex E), before the files are "

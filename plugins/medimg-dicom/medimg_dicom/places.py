@@ -104,3 +104,30 @@ def are_patients(headers: Mapping[str, Header], found: Mapping[str, Place]) -> b
     if len(patients) < max(2, len(inside)) or "" in patients or len(set(patients)) < len(inside):
         return False
     return len(inside) >= 3 or all(name in ids for name, ids in inside.items())
+
+
+def classes_inside(
+    headers: Mapping[str, Header], found: Mapping[str, Place]
+) -> tuple[list[str], list[str]] | None:
+    """(folders taken for classes, folders in them) where each holds folders of the same names
+    that could be the classes: `fold1/ILL`, `fold1/NORMAL`, `fold2/ILL`, `fold2/NORMAL`.
+
+    Folders that hold one patient each wherever they stand are that patient's.
+    """
+    inside: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for path, place in found.items():
+        parts = path.split("/")[:-1]
+        if place.label is None:
+            continue
+        below = parts[parts.index(place.label) + 1 :]
+        if below and canonical_split(below[0]):
+            below = below[1:]
+        inside[place.label][below[0] if below else ""].add(headers[path].patient)
+    names = {frozenset(inner) for inner in inside.values()}
+    inner = sorted(next(iter(names), ()))
+    if len(inside) < 2 or len(names) != 1 or len(inner) < 2 or "" in inner:
+        return None
+    patients = [set().union(*(own[name] for own in inside.values())) for name in inner]
+    if all(len(ids) == 1 for ids in patients):
+        return None
+    return sorted(inside), inner

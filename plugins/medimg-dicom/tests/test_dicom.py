@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -156,6 +157,38 @@ def test_patient_folders_are_a_question(tmp_path):
         read(tmp_path, classes="a,c")
 
 
+@pytest.mark.parametrize("outer", [("p1", "p2"), ("fold1", "fold2")])
+def test_folders_that_each_hold_the_classes_are_a_question(tmp_path, outer):
+    number = 0
+    for place in outer:
+        for label in ("benign", "malignant"):
+            for _ in range(2):
+                number += 1
+                patient = place if place[0] == "p" else f"X{number}"
+                write(tmp_path / place / label / f"{number}.dcm", PatientID=f"{patient}!")
+    with pytest.raises(UsageError, match="are the classes is not clear") as error:
+        read(tmp_path)
+    assert "-o classes=benign,malignant" in error.value.hint
+    assert read(tmp_path, classes="benign,malignant").class_counts() == {
+        "benign": 4, "malignant": 4,
+    }  # fmt: skip
+
+
+def test_patients_with_both_classes_are_no_question(tmp_path):
+    for label in ("benign", "malignant"):
+        for patient in ("p1", "p2", "p3"):
+            write(tmp_path / label / patient / "1.dcm", PatientID=patient)
+    assert read(tmp_path).class_counts() == {"benign": 3, "malignant": 3}
+
+
+def test_two_columns_of_one_name_are_a_question(tmp_path):
+    write(tmp_path / "1.dcm")
+    write(tmp_path / "2.dcm")
+    (tmp_path / "t.csv").write_text("image,dx,dx\n1.dcm,a,b\n2.dcm,b,a\n")
+    with pytest.raises(UsageError, match="2 columns of t.csv are called 'dx'"):
+        read(tmp_path)
+
+
 def test_without_labels_it_asks(tmp_path):
     for number in range(3):
         write(tmp_path / f"{number}.dcm")
@@ -233,7 +266,7 @@ def test_files_without_an_id_beside_others(tmp_path):
 
 def test_patients_as_the_user_says(tmp_path):
     write_patients(tmp_path)
-    assert read(tmp_path, group="none").patients is None
+    assert not read(tmp_path, group="none").patients
     index = check_dataset(Reader(), tmp_path, {"group_regex": "(case[01])"})
     assert index.groups() == ("case0", "case1")
     with pytest.raises(UsageError, match="matches none"):
@@ -536,6 +569,52 @@ def test_verify_and_split_from_the_command_line(tmp_path, monkeypatch, capsys):
 
 
 # -- pydicom's samples -----------------------------------------------------------------------------
+
+
+def test_pictures_need_no_labels(tmp_path):
+    write(tmp_path / "a" / "IM1")
+    write(tmp_path / "b.dcm", WindowCenter=40, WindowWidth=80)
+    (tmp_path / "c.txt").write_text("no picture")
+    source, keys = Reader().pictures(tmp_path, {"label": "dx"})
+    assert keys == ["a/IM1", "b.dcm"]
+    assert (source.read("b.dcm") == picture(pydicom.dcmread(tmp_path / "b.dcm"))).all()
+    source, keys = Reader().pictures(tmp_path / "b.dcm", {"window": "100/20"})
+    assert keys == ["b.dcm"]
+    shown = picture(pydicom.dcmread(tmp_path / "b.dcm"), (100.0, 20.0), False)
+    assert (source.read("b.dcm") == shown).all()
+    for path in ("c.txt", "gone.dcm"):
+        assert Reader().pictures(tmp_path / path, {}) == (None, [])
+
+
+def test_predict_from_the_command_line(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("medimg_linear")
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "val"):
+        write_patients(tmp_path / "set", patients=8, split=split)
+    train = ["train", "set", "--backend", "linear", "--image-size", "16", "--epochs", "1"]
+    # the pictures of train are those of val
+    allow = ["--allow", "duplicates-across-splits"]
+    assert run([*train, *allow, "-o", "window=0/1000", "--name", "t"]) == 0
+    with open("runs/t/predictions/val.csv", newline="") as file:
+        known = {f"set/{row['path']}": row["prob_ILL"] for row in csv.DictReader(file)}
+    one = sorted(known)[0]
+    for given, paths in (("set/val", set(known)), (one, {one})):
+        assert run(["predict", "runs/t", given, "--csv", "p.csv", "-q"]) == 0
+        with open("p.csv", newline="") as file:
+            got = {row["path"]: row["prob_ILL"] for row in csv.DictReader(file)}
+        assert got.keys() == paths
+        # through the window that training saw
+        assert all(float(got[p]) == pytest.approx(float(known[p]), rel=1e-5) for p in paths)
+
+
+def test_copies_are_told_as_equal_pixels_not_bytes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_patients(tmp_path / "set", patients=4)
+    for number in range(2):
+        write(tmp_path / "set" / "ILL" / f"copy{number}.dcm", noise(99), PatientName=f"N{number}")
+    assert run(["verify", "set", "--only", "exact-duplicates", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["findings"]
+    assert [row["identical"] for row in found["items"]] == ["pixels"]
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from medimg.api import (
     Sample,
     check_options,
     keep_classes,
+    listed,
 )
 from medimg_medmnist.names import class_names
 
@@ -91,7 +92,7 @@ class Reader:
         index = read_archive(path, file, parts)
         if "classes" not in options:
             return index
-        wanted = tuple(sorted({c.strip() for c in options["classes"].split(",") if c.strip()}))
+        wanted = tuple(sorted(set(listed(options["classes"]))))
         return replace(index, samples=keep_classes(index.samples, wanted), classes=wanted)
 
 
