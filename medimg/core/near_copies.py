@@ -335,7 +335,7 @@ def best_moved(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def centred(pixels: np.ndarray) -> np.ndarray:
     """Float32[P, h·w] of mean 0 and length 1."""
-    flat = pixels.reshape(len(pixels), -1)
+    flat = pixels.reshape(len(pixels), pixels.shape[1] * pixels.shape[2])
     flat = flat - flat.mean(axis=1, keepdims=True)
     lengths = np.sqrt(np.einsum("ij,ij->i", flat, flat))
     return flat / np.maximum(lengths, 1e-6)[:, None]
@@ -358,7 +358,7 @@ def align(
 
     def moved(block: list[str]) -> list[float]:
         return [
-            best_match(source, *(paths[k] for k in candidates[n]), bool(turned[n]))
+            best_match(source, paths[candidates[n, 0]], paths[candidates[n, 1]], bool(turned[n]))
             for n in map(int, block)
         ]
 

@@ -23,7 +23,7 @@ from medimg.core.runs import (
 from medimg.core.types import DatasetIndex, Finding, Sample
 from medimg.training.experiment import Data, load_parts, loader_of, spec_of
 from medimg.training.loop import PREDICT_BATCH
-from medimg.training.prediction import predict_logits, softmax
+from medimg.training.prediction import predict_logits, probabilities_of
 from medimg.training.run import VAL_PREDICTIONS
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def predict_part(
         logits = predict_logits(network, loader.images(), loader.classes, progress.update)
     predictions = predictions_of(
         samples,
-        softmax(logits),
+        probabilities_of(logits, run.card),
         run.card["classes"],
         (data.records[s.path].sha256 for s in samples),
         split,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,19 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     wide = np.asarray(logits, dtype=np.float64)
     powers = np.exp(wide - wide.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
+
+
+def probabilities_of(logits: np.ndarray, card: Mapping[str, Any]) -> np.ndarray:
+    """Float64[N, K] probabilities of Float[N, K] logits, recalibrated as a run's model.json says.
+
+    Runs on unchanged class shares, and those of before there was recalibration, say nothing.
+    """
+    from medimg.statistics.recalibration import Shift
+
+    known = card.get("recalibration")
+    if known is None:
+        return softmax(logits)
+    return softmax(Shift(known["slope"], tuple(known["intercepts"])).apply(logits))
 
 
 def predict_logits(
