@@ -61,6 +61,12 @@ class Area:
         return f"{self.value:.2f} (95 % interval {self.low:.2f} to {self.high:.2f})"
 
 
+NOT_BY_PATIENT = (
+    "; patients are unknown, so that it may be patients who were recognised: name them "
+    "(-o group_regex=…) to be sure"
+)
+
+
 @dataclass(frozen=True)
 class Trial:
     """Labels, and the folds in which a patient (and copies of a picture) stays on one side.
@@ -143,7 +149,7 @@ def check(
     trial = Trial.of(labels, groups, folds)
     sets = grouped_features(features_of(context, samples))
     grey = sets.pop(GREY, [])
-    findings = telling(trial, sets, auroc)
+    findings = telling(trial, sets, auroc, NOT_BY_PATIENT if unknown_patients(samples) else "")
     if grey and (area := trial.area(grey, tree())).low >= auroc:
         findings.append(grey_finding(area))
     return findings
@@ -180,7 +186,13 @@ def drawn(samples: list[Sample], most: int) -> list[Sample]:
 # -- findings --------------------------------------------------------------------------------------
 
 
-def telling(trial: Trial, sets: dict[str, list[Feature]], auroc: float) -> list[Finding]:
+def unknown_patients(samples: Sequence[Sample]) -> bool:
+    return any(s.group is None for s in samples)
+
+
+def telling(
+    trial: Trial, sets: dict[str, list[Feature]], auroc: float, caution: str
+) -> list[Finding]:
     """The finding of the sets that tell the classes by themselves, or file and columns together."""
     areas = {name: trial.area(own) for name, own in sets.items()}
     worrying = {name: area for name, area in areas.items() if area.low >= auroc}
@@ -205,7 +217,7 @@ def telling(trial: Trial, sets: dict[str, list[Feature]], auroc: float) -> list[
         Finding(
             NAME,
             "warning",
-            f"the class can be told without looking at anatomy: {'; '.join(told)}",
+            f"the class can be told without looking at anatomy: {'; '.join(told)}{caution}",
             len(rows),
             tuple(rows),
             hint(worrying),

@@ -43,6 +43,14 @@ def test_a_marker_in_one_corner(two_classes, planted, run_check):
     assert finding.items[0]["feature"].startswith("corner top right")
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_unknown_patients_are_said_as_another_reason(known, two_classes, planted, run_check):
+    wide = {n: cv2.resize(p, (110, 96)) if n[0] == "b" else p for n, p in two_classes.items()}
+    options = {"group_regex": r"/(.*)\.png"} if known else {}
+    (finding,) = run_check("shortcut", planted(wide, **options))
+    assert ("patients are unknown" in finding.message) is not known
+
+
 def test_the_size_of_the_pictures(two_classes, planted, run_check):
     wide = {n: cv2.resize(p, (110, 96)) if n[0] == "b" else p for n, p in two_classes.items()}
     (finding,) = run_check("shortcut", planted(wide))

@@ -65,6 +65,9 @@ def unusable(headers: Sequence[Header], keyword: str, blank: bool) -> Finding:
     )
 
 
+PSEUDONYMS = {"PatientID", "StudyID"}
+
+
 def private_fields(headers: Sequence[Header]) -> list[Finding]:
     """What may identify a person: names of fields, never their values."""
     found = [h for h in headers if h.private]
@@ -78,18 +81,22 @@ def private_fields(headers: Sequence[Header]) -> list[Finding]:
     listed = ", ".join(f"{name} ({n:,})" for name, n in most[:8])
     more = f" and {len(most) - 8} more" if len(most) > 8 else ""
     removed = sum(h.removed for h in found)
+    # a study needs its numbers; whether they are pseudonyms only its keeper knows
+    numbers = set(counts) <= PSEUDONYMS
     declares = "declares" if removed == 1 else "declare"
     declared = f"; {removed:,} of them {declares} PatientIdentityRemoved" if removed else ""
     return [
         Finding(
             "private-metadata",
-            "info" if removed == len(found) else "warning",
+            "info" if numbers or removed == len(found) else "warning",
             f"{len(found):,} of {counted(len(headers), 'DICOM header')} "
             f"{'has' if len(found) == 1 else 'have'} fields filled in that may identify a person: "
             f"{listed}{more}{declared}",
             len(found),
             tuple({"file": h.path, "fields": ", ".join(h.private)} for h in found[:MOST_ITEMS]),
-            "Blank them, or replace them by pseudonyms (PS3.15 annex E), before the files are "
+            "Make sure that they are pseudonyms."
+            if numbers
+            else "Blank them, or replace them by pseudonyms (PS3.15 annex E), before the files are "
             "passed on.",
         )
     ]

@@ -288,6 +288,12 @@ def test_private_fields_are_named_and_their_values_are_not(tmp_path):
     assert secret not in str(index) and "Klinik" not in str(index)
 
 
+def test_numbers_alone_may_be_pseudonyms(tmp_path):
+    write_patients(tmp_path)
+    found = finding(read(tmp_path), "private-metadata")
+    assert found.severity == "info" and "pseudonyms" in found.hint
+
+
 def test_declared_removal_is_information(tmp_path):
     for number in range(4):
         write(tmp_path / "ab"[number % 2] / f"{number}.dcm", PatientID=f"S{number}",
