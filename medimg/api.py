@@ -14,6 +14,7 @@ from medimg.core.errors import (
     MedimgError,
     PluginError,
     Refused,
+    UnreadablePicture,
     UsageError,
     near_misses,
 )
@@ -125,6 +126,7 @@ __all__ = [
     "Source",
     "Stage",
     "UndefinedMetric",
+    "UnreadablePicture",
     "UsageError",
     "canonical_split",
     "check_options",

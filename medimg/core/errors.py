@@ -22,6 +22,20 @@ class MedimgError(Exception):
         self.hint = hint
 
 
+class UnreadablePicture(OSError):
+    """What a dataset plugin's source raises where it knows more of why a picture can't be read.
+
+    Args:
+        reason: in words.
+        kind: the check that names it: `unreadable`, `truncated`, `empty-file`, `multi-frame` or
+            `decompression-bomb`.
+    """
+
+    def __init__(self, reason: str, kind: str = "unreadable") -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
 class UsageError(MedimgError):
     """An option, model, layout or metric that does not exist."""
 

@@ -245,7 +245,8 @@ def open_one(path: str, source: Source) -> Opened | ScanRecord:
     try:
         data = source.read(path)
     except OSError as error:
-        return ScanRecord("", error=error.strerror or str(error), kind="unreadable")
+        kind = getattr(error, "kind", "unreadable")
+        return ScanRecord("", error=error.strerror or str(error), kind=kind)
     size = len(data) if isinstance(data, bytes) else int(data.nbytes)
     known: dict[str, Any] = {"sha256": content_hash(data), "size_bytes": size}
     try:

@@ -169,3 +169,17 @@ def test_arrays_have_no_links(tmp_path, run_check):
     np.savez(tmp_path / "set.npz", **parts)
     with pytest.raises(NotApplicable, match="no files in a folder"):
         run_check("outside-link", opened(tmp_path / "set.npz"))
+
+
+def test_a_file_of_which_no_frame_is_read_is_an_error(small_set, planted, run_check):
+    from dataclasses import replace
+
+    context = planted(small_set)
+    path = next(iter(context.scan))
+    record = replace(context.scan[path], error="it holds 9 frames", kind="multi-frame")
+    several = replace(context, scan={**context.scan, path: record})
+    (finding,) = run_check("multi-frame", several)
+    assert (finding.severity, finding.items[0]["file"]) == ("error", path)
+    assert "none is read" in finding.message
+    (unread,) = run_check("unreadable", several)
+    assert "1 multi-frame" in unread.message

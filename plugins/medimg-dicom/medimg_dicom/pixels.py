@@ -9,10 +9,11 @@ import numpy as np
 import pydicom
 from pydicom.pixels import apply_color_lut, apply_modality_lut, get_decoder, pixel_array
 
-from medimg.api import FileSource
+from medimg.api import FileSource, UnreadablePicture
 
 MOST_PIXELS = 200_000_000
 Window = tuple[float, float]
+CUT_SHORT = "it is cut short"
 
 # threads share Python's filters; pydicom's remarks on odd values would tear the progress bar
 warnings.filterwarnings("ignore", module=r"pydicom\.")
@@ -75,18 +76,23 @@ def decoded(found: pydicom.Dataset) -> np.ndarray:
     """Stored values [h, w], or RGB [h, w, 3]."""
     frames = int(found.get("NumberOfFrames") or 1)
     if frames > 1:
-        raise OSError(
+        raise UnreadablePicture(
             f"it holds {frames:,} frames; medimg reads single pictures, so write the frames that "
-            "are meant as files of their own"
+            "are meant as files of their own",
+            "multi-frame",
         )
     if not found.get("Rows") or not found.get("Columns"):
         raise OSError("it holds no picture")
     if found.Rows * found.Columns > MOST_PIXELS:
-        raise OSError(f"it would unpack to {found.Columns:,}×{found.Rows:,} pixels")
+        raise UnreadablePicture(
+            f"it would unpack to {found.Columns:,}×{found.Rows:,} pixels", "decompression-bomb"
+        )
     try:
         array = pixel_array(found)
     except Exception as error:  # each decoder raises its own
-        raise OSError(why_not(found, error)) from error
+        reason = why_not(found, error)
+        kind = "truncated" if reason.startswith(CUT_SHORT) else "unreadable"
+        raise UnreadablePicture(reason, kind) from error
     return array.reshape(array.shape[1:]) if array.ndim > 2 and array.shape[0] == 1 else array
 
 
@@ -107,7 +113,7 @@ def why_not(found: pydicom.Dataset, error: Exception) -> str:
             )
         return f"its pixels ({syntax.name}) can't be decoded; the file may be damaged"
     if "less than expected" in str(error):
-        return "it is cut short: it holds fewer pixels than it says"
+        return f"{CUT_SHORT}: it holds fewer pixels than it says"
     return f"its pixels can't be decoded: {str(error).splitlines()[0]}"
 
 

@@ -662,3 +662,15 @@ def test_real_headers_are_read_without_pixels(samples):
     whole = pydicom.dcmread(samples / "dicom" / "CT_small.dcm")
     assert header.patient == whole.PatientID and header.frames == 1
     assert "PatientName" in header.private and not header.removed
+
+
+def test_what_can_not_be_read_stands_under_the_check_that_names_it(tmp_path):
+    from medimg.core.scan import scan
+
+    write_patients(tmp_path)
+    several = tmp_path / "ILL" / "several.dcm"
+    write(several, np.stack([RAMP, RAMP]), PatientID="P8", NumberOfFrames=2)
+    whole = write(tmp_path / "ILL" / "cut.dcm", PatientID="P9")
+    whole.write_bytes(whole.read_bytes()[:-100])
+    kinds = {path: record.kind for path, record in scan(read(tmp_path)).items() if record.kind}
+    assert kinds == {"ILL/several.dcm": "multi-frame", "ILL/cut.dcm": "truncated"}
