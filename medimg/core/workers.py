@@ -45,23 +45,25 @@ def pieces(
 ) -> Iterator[tuple[str, T]]:
     """The same one after the other, so that an interrupt leaves what is done."""
     blocks = [paths[i : i + BLOCK] for i in range(0, len(paths), BLOCK)]
-    pool, call = executor(workers or cores(), len(paths), examine_block)
-    with pool:
-        try:
-            for block, results in zip(blocks, pool.map(call, blocks), strict=True):
-                yield from zip(block, results, strict=True)
-                if progress:
-                    progress(len(block))
-        except BaseException:
-            # an interrupt need not wait for what nobody will look at
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    # OpenCV's threads are stopped before a process is forked: a child waits for ever for them
+    with one_thread_a_call():
+        pool, call = executor(workers or cores(), len(paths), examine_block)
+        with pool:
+            try:
+                for block, results in zip(blocks, pool.map(call, blocks), strict=True):
+                    yield from zip(block, results, strict=True)
+                    if progress:
+                        progress(len(block))
+            except BaseException:
+                # an interrupt need not wait for what nobody will look at
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
 
 def executor(
     workers: int, tasks: int, work: Callable[[Any], T], fewest: int = FEWEST_FOR_PROCESSES
 ) -> tuple[Executor, Callable[[Any], T]]:
-    """A pool, and the work as it takes it.
+    """A pool, and the work as it takes it; to be used inside `one_thread_a_call`.
 
     Args:
         tasks: how many there are; fewest: from how many on processes pay.
@@ -85,9 +87,8 @@ def may_fork() -> bool:
 
 
 def settle() -> None:
-    """A child's first act: the parent alone answers an interrupt; one thread a process."""
+    """A child's first act: the parent alone answers an interrupt."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
 
 
 def in_child(task: Any) -> Any:

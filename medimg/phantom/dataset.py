@@ -167,9 +167,10 @@ def _write_images(
         return len(own[patient.name])
 
     done = 0
-    pool, call = executor(cores(), len(listed), write, FEWEST_FOR_PROCESSES)
-    with one_thread_a_call(), pool:
-        for written in pool.map(call, patients):
-            done += written
-            if on_patient is not None:
-                on_patient(done, len(listed))
+    with one_thread_a_call():
+        pool, call = executor(cores(), len(listed), write, FEWEST_FOR_PROCESSES)
+        with pool:
+            for written in pool.map(call, patients):
+                done += written
+                if on_patient is not None:
+                    on_patient(done, len(listed))

@@ -78,3 +78,31 @@ def test_an_error_in_the_work_comes_through():
 
     with pytest.raises(ValueError, match="0"):
         in_blocks(PATHS, fail, workers=2)
+
+
+FORKED_AFTER_OPENCV = """
+import cv2, numpy as np
+from medimg.core.workers import in_blocks
+cv2.setNumThreads(4)
+large = np.zeros((3000, 3000, 3), np.uint8)
+for _ in range(3):
+    cv2.GaussianBlur(large, (31, 31), 5)  # starts OpenCV's own threads
+
+def work(block):
+    return [int(cv2.GaussianBlur(large, (31, 31), 5).sum())] * len(block)
+
+paths = [str(n) for n in range(640)]
+assert set(in_blocks(paths, work, workers=2).values()) == {0}
+assert cv2.getNumThreads() == 4
+print("done")
+"""
+
+
+def test_opencvs_own_threads_do_not_hold_up_forked_processes():
+    """A child that waits for a thread of its parent's waits for ever."""
+    import subprocess
+
+    answer = subprocess.run(
+        [sys.executable, "-c", FORKED_AFTER_OPENCV], capture_output=True, text=True, timeout=60
+    )
+    assert answer.stdout == "done\n", answer.stderr
