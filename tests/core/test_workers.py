@@ -106,3 +106,31 @@ def test_opencvs_own_threads_do_not_hold_up_forked_processes():
         [sys.executable, "-c", FORKED_AFTER_OPENCV], capture_output=True, text=True, timeout=60
     )
     assert answer.stdout == "done\n", answer.stderr
+
+
+ENDLESS = """
+import os, time
+from medimg.core.workers import in_blocks
+
+def work(block):
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+
+in_blocks([str(n) for n in range(640)], work, workers=2)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are forked on Linux")
+def test_processes_end_with_the_one_that_forked_them():
+    import subprocess
+    import time
+
+    parent = subprocess.Popen([sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE, text=True)
+    children = [int(parent.stdout.readline()) for _ in range(2)]
+    assert parent.pid not in children
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while any(os.path.exists(f"/proc/{child}") for child in children):
+        assert time.monotonic() < deadline, "the forked processes go on"
+        time.sleep(0.05)
