@@ -1,0 +1,132 @@
+"""What the benchmarks share: many files made of the real samples, whole commands, tables.
+
+Every file of this folder is marked `bench`; `tox -e bench` runs them and prints what it measured.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tabulate import tabulate
+
+HERE = Path(__file__).parent
+# folder of the samples, and the suffix of its images
+SETS = {
+    "chest X-rays (JPEG 224×224)": ("chest_xray_kermany", ".jpeg"),
+    "breast histopathology (PNG 50×50)": ("idc_breast_histopathology", ".png"),
+    "brain MRI (JPEG)": ("brain_tumor_mri", ".jpg"),
+    "fundus photographs (JPEG 256×256)": ("odir_fundus_csv", ".jpg"),
+    "blood cells (BMP 120×120)": ("wbc_zheng_csv", ".bmp"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.bench)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished command: seconds from start to end, peak bytes of it and its children."""
+
+    seconds: float
+    peak_bytes: int
+
+
+@pytest.fixture(scope="session")
+def cycled(shared_data, tmp_path_factory) -> Callable[[str, int], Path]:
+    """A function that copies a set's files over and over, so that there are enough of them."""
+    root = tmp_path_factory.mktemp("cycled")
+
+    def make(name: str, files: int) -> Path:
+        folder, suffix = SETS[name]
+        made = root / folder / "all"
+        if not made.is_dir():
+            made.mkdir(parents=True)
+            found = sorted(
+                p for p in (shared_data / folder).rglob(f"*{suffix}") if p.name[0] != "."
+            )
+            for number in range(max(files, len(found))):
+                shutil.copyfile(found[number % len(found)], made / f"{number:06d}{suffix}")
+        return made
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_command(tmp_path_factory) -> Callable[..., Run]:
+    """A function that runs a command line to its end and watches its memory.
+
+    That is the memory of the whole process tree; what processes share counts once (PSS).
+    """
+    psutil = pytest.importorskip("psutil")
+    log = tmp_path_factory.mktemp("commands") / "log"
+
+    def run(command: Sequence[str], **environment: str) -> Run:
+        started = time.perf_counter()
+        with log.open("w") as said:
+            process = subprocess.Popen(
+                command, env=os.environ | environment, stdout=said, stderr=subprocess.STDOUT
+            )
+        peak, tree = 0, psutil.Process(process.pid)
+        while process.poll() is None:
+            peak = max(peak, tree_bytes(tree))
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.1)
+        seconds = time.perf_counter() - started
+        assert process.returncode == 0, log.read_text()[-2000:]
+        return Run(seconds, peak)
+
+    return run
+
+
+def tree_bytes(process) -> int:
+    """Of a process and its descendants; 0 once it has ended."""
+    import psutil
+
+    total = 0
+    try:
+        for one in [process, *process.children(recursive=True)]:
+            try:
+                told = one.memory_full_info()
+            except psutil.Error:
+                continue
+            total += getattr(told, "pss", 0) or told.rss
+    except psutil.Error:
+        return 0
+    return total
+
+
+@pytest.fixture(scope="session")
+def verify_command(tmp_path_factory) -> Callable[..., list[str]]:
+    """A function that gives the command line of `medimg verify`."""
+    out = tmp_path_factory.mktemp("runs")
+
+    def command(dataset: Path, *options: str) -> list[str]:
+        return [
+            *(sys.executable, "-m", "medimg.cli.main", "verify", str(dataset)),
+            *("--no-progress", "--quiet", "--fail-on", "never", "--out", str(out), *options),
+        ]
+
+    return command
+
+
+@pytest.fixture
+def table(capsys) -> Callable[[str, Sequence[str], Sequence[Sequence[object]]], None]:
+    """A function that prints what was measured, past pytest's capturing."""
+
+    def show(title: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        with capsys.disabled():
+            print(f"\n\n{title}\n{tabulate(rows, headers=headers, floatfmt=',.3g')}")
+
+    return show
