@@ -34,5 +34,5 @@ def check(context: CheckContext) -> list[Finding]:
             tuple(item(s, frames=context.record(s).frames) for s in several[:MOST_ITEMS]),
             "Is the first the one the label speaks of? Write the pictures wanted to files of "
             "their own, one patient's with one patient number.",
-        )
+        ),
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from medimg.api import CheckContext, Finding
+from collections.abc import Callable
+
+from medimg.api import CheckContext, Finding, Sample
 from medimg.core.checking import apart, near_items
 from medimg.core.near_copies import CONFIRMED, DISTANCE_BITS, NearCopy
 
@@ -37,20 +39,38 @@ def check(
         )
     if not pairs:
         return found
-    confirmed = sum(pair.confirmed for pair in pairs)
+    confirmed, moved = sum(p.confirmed for p in pairs), [p for p in pairs if p.moved]
+    sides = [
+        f"{count} of them {where}"
+        for where, count in (
+            ("in two classes", across(context, moved, lambda s: s.label)),
+            ("on two sides of the split", across(context, moved, lambda s: s.split)),
+        )
+        if count
+    ]
+    crops = f", {len(moved)} once moved by a few pixels" if moved else ""
+    crops += f" ({', '.join(sides)})" if sides else ""
     subject = "1 pair of pictures looks" if len(pairs) == 1 else f"{len(pairs)} pairs look"
     found.append(
         Finding(
             "near-duplicates",
             "warning",
-            f"{subject} alike: {confirmed} nearly identical, {len(pairs) - confirmed} similar "
-            "(correlation 0.99 and more)",
+            f"{subject} alike: {confirmed} nearly identical{crops}, "
+            f"{len(pairs) - confirmed - len(moved)} similar (correlation 0.99 and more)",
             len(pairs),
             near_items(pairs, context),
-            "Look at them: the same scan twice, or neighbours of one series?",
+            "Look at them (medimg verify DATASET --html): the same scan twice, a crop of it, or "
+            "neighbours of one series?",
         )
     )
     return found
+
+
+def across(
+    context: CheckContext, pairs: list[NearCopy], side: Callable[[Sample], str | None]
+) -> int:
+    """How many pairs stand on two sides of something."""
+    return sum(apart(context.pictures_of(pair), side) for pair in pairs)
 
 
 def told_elsewhere(context: CheckContext, pair: NearCopy) -> bool:

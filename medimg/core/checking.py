@@ -180,7 +180,7 @@ def near_items(pairs: Sequence[NearCopy], context: CheckContext) -> tuple:
     return tuple(
         copied(
             context.pictures_of(pair),
-            identical="nearly" if pair.confirmed else "no, alike",
+            identical="nearly" if pair.confirmed else "once moved" if pair.moved else "no, alike",
             correlation=round(pair.correlation, 5),
             **({"mirrored": True} if pair.mirrored else {}),
         )

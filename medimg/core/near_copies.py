@@ -50,6 +50,8 @@ class NearCopy:
         distance_bits: in how many bits their hashes differ.
         confirmed: the correlation reaches the one asked for.
         mirrored: one is the mirror image of the other.
+        moved: not confirmed, but once one is moved by a few pixels: a crop, or a neighbour in a
+            series that hardly differs.
     """
 
     first: Sample
@@ -58,6 +60,7 @@ class NearCopy:
     distance_bits: int
     confirmed: bool
     mirrored: bool = False
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,8 @@ def find_near_copies(
     distances = distance_bits(hashes[candidates[:, 0]], second)
     paths = [s.path for s in kept]
     likeness, doubtful = correlations(paths, candidates, source, turned)
-    doubtful &= likeness < correlation
+    confirmed = likeness >= correlation
+    doubtful &= ~confirmed
     align(likeness, doubtful, paths, candidates, source, turned)
     found = [
         NearCopy(
@@ -117,8 +121,9 @@ def find_near_copies(
             kept[j],
             float(likeness[n]),
             int(distances[n]),
-            bool(likeness[n] >= correlation),
+            bool(confirmed[n]),
             bool(turned[n]),
+            bool(likeness[n] >= correlation and not confirmed[n]),
         )
         for n, (i, j) in enumerate(candidates.tolist())
         if likeness[n] >= min(PLAUSIBLE, correlation)
@@ -421,7 +426,8 @@ def keys_of(
         return key
 
     for pair in pairs:
-        if pair.confirmed:
+        # what may be the same picture is kept on one side
+        if pair.confirmed or pair.moved:
             first, second = (root(records[s.path].pixel_hash) for s in (pair.first, pair.second))
             parent[max(first, second)] = min(first, second)
     return {s.path: root(records[s.path].pixel_hash) for s in readable}

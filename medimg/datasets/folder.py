@@ -167,8 +167,9 @@ def which_classes(path: Path, inside: Inside) -> UsageError:
     """The question which of two levels are the classes."""
     inner, outer = (shlex.quote(",".join(names)) for names in (inside.inner, inside.outer))
     ways = [f"Those inside, put together: -o classes={inner}"]
-    if inside.cut:
-        ways.append(f"One part alone: {path / inside.outer[0]}")
+    if inside.cut or inside.in_splits:
+        what = "part" if inside.cut else "dataset"
+        ways.append(f"One {what} alone: {path / inside.outer[0]}")
     if not inside.in_splits:
         ways.append("Those inside, each folder round them a patient: --layout patient")
     return UsageError(

@@ -15,7 +15,7 @@ COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 SHOWN_ITEMS = 3
 SHOWN_FILES = 3
 INDENT = 8
-SIGNS = {"bytes": " = ", "pixels": " = ", "nearly": " ≈ ", "no, alike": " ~ "}
+SIGNS = {"bytes": " = ", "pixels": " = ", "nearly": " ≈ ", "once moved": " ≈ ", "no, alike": " ~ "}
 Say = Callable[[str], None]
 
 

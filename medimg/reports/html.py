@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 SEVERITIES = {"error": "Errors", "warning": "Warnings", "info": "Information"}
 # pictures of one group of copies, or of one patient, that stand side by side
 MOST_SIDE_BY_SIDE = 6
-IDENTICAL = {"bytes": "byte-identical", "pixels": "pixel-identical", "nearly": "look alike"}
+IDENTICAL = {
+    "bytes": "byte-identical",
+    "pixels": "pixel-identical",
+    "nearly": "nearly identical",
+    "once moved": "nearly identical once moved by a few pixels",
+    "no, alike": "look alike",
+}
 SAMPLE_KEYS = ("file", "files", "class", "classes", "split", "splits", "patient")
 PLOTS = {
     "classes": "Images by class and part, as bars",

@@ -9,6 +9,7 @@ import pytest
 from medimg.api import DatasetIndex, Sample
 from medimg.checks.similar_class_names import distance, likeness, singular
 from medimg.core.checking import CheckContext, NotApplicable
+from medimg.core.errors import UsageError
 from medimg.core.index import FileSource
 from medimg.manager import plugins
 from medimg.opening import open_dataset
@@ -219,10 +220,9 @@ def test_inside_one_patient(folders, run_check):
 def test_above_two_datasets_with_parts(folders, run_check):
     root = folders(*(f"{name}/{part}/{c}/{n}.png" for name in ("one", "two")
                      for part in ("train", "test") for c in "ab" for n in "12"))  # fmt: skip
-    (finding,) = run_check("wrong-level", opened(root, layout="folder"))
-    assert finding.message.startswith("2 of the 2 classes look like datasets of their own")
-    assert [row["class"] for row in finding.items] == ["one", "two"]
-    assert finding.hint.endswith(f"medimg verify {root / 'one'}")
+    with pytest.raises(UsageError, match="one, two each hold a, b") as raised:
+        opened(root, layout="folder")
+    assert f"One dataset alone: {root / 'one'}" in str(raised.value.hint)
 
 
 def test_above_two_datasets_of_sick_and_well(folders, run_check):
