@@ -15,6 +15,8 @@ class Sampler:
         King & Zeng 2001, Logistic Regression in Rare Events Data; scikit-learn's "balanced".
     """
 
+    at_random = True
+
     def plan(self, labels: np.ndarray, groups: np.ndarray | None, seed: int) -> SamplingPlan:
         """
         Args:

@@ -11,6 +11,8 @@ from medimg.balance._resampling import resampled
 class Sampler:
     """imbalanced-learn's RandomOverSampler on the training part's indices."""
 
+    at_random = True
+
     def plan(self, labels: np.ndarray, groups: np.ndarray | None, seed: int) -> SamplingPlan:
         """
         Args:

@@ -14,8 +14,9 @@ from medimg.commands._options import Decorator, stack
 if TYPE_CHECKING:
     from medimg.commands._job import Job
     from medimg.core.recipe import Recipe
-    from medimg.core.types import DatasetIndex, Finding, ModelSpec
+    from medimg.core.types import DatasetIndex, Finding, ModelSpec, Network
     from medimg.training.experiment import Data, Experiment
+    from medimg.training.loop import Progress
 
 
 GUESS = "positive-guessed"
@@ -98,11 +99,27 @@ def training_options(
         ),
         click.option(
             "--monitor",
-            type=click.Choice(["auto", "val_loss", "val_auroc"]),
-            help="What chooses the best epoch; auto: AUROC for one-cycle and cosine, else loss.",
+            type=click.Choice(["auto", "val_loss", "val_auroc", "val_accuracy", "loss"]),
+            help="What chooses the best epoch.  [default: val_auroc for one-cycle and cosine, "
+            "else val_loss]",
         ),
         click.option("--patience", type=int, metavar="N", help="Stop after N epochs without gain."),
-        click.option("--balance", metavar="METHOD", help="class-weight, oversample, undersample."),
+        click.option(
+            "--minutes",
+            type=float,
+            metavar="X",
+            help="Stop at the end of the epoch that ends before so long; not with one-cycle.",
+        ),
+        click.option(
+            "--balance",
+            metavar="METHOD",
+            help="Of the training part: class-weight, oversample, undersample, smote, …, none.",
+        ),
+        click.option(
+            "--recalibrate",
+            type=click.Choice(["auto", "none"]),
+            help="auto: after balancing, probabilities are put right for the data's class shares.",
+        ),
         click.option(
             "--freeze",
             type=click.Choice(["backbone", "none"]),
@@ -110,6 +127,10 @@ def training_options(
         ),
         click.option("--weight-decay", type=float, metavar="X"),
         click.option("--label-smoothing", type=float, metavar="X"),
+        click.option("--focal-gamma", type=float, metavar="X", help="Focal loss; usual: 2."),
+        click.option(
+            "--mixup", type=float, metavar="ALPHA", help="Blend pictures and labels; usual: 0.2."
+        ),
         click.option("--l2", type=float, metavar="X", help="L2 penalty on hidden dense kernels."),
         click.option("--clip-norm", type=float, metavar="X", help="Clip gradients to this norm."),
         click.option(
@@ -117,6 +138,15 @@ def training_options(
             multiple=True,
             metavar="CHECK",
             help="Train although this check finds errors.",
+        ),
+        click.option(
+            "--preflight/--no-preflight",
+            default=True,
+            help="Before training, ask whether the loss fits the labels and eight pictures can be "
+            "learnt.  [default: ask]",
+        ),
+        click.option(
+            "--tensorboard", is_flag=True, help="Write events for TensorBoard into the run folder."
         ),
         click.option("--recipe", "recipe_file", metavar="FILE", help="Settings from a YAML file."),
     )
@@ -141,7 +171,12 @@ def recipe_from(flags: Mapping[str, Any], recipe_file: str | None) -> Recipe:
     """Flags over the recipe file over the defaults."""
     from medimg.core.recipe import read_recipe, resolve
 
-    return resolve(flags, read_recipe(Path(recipe_file)) if recipe_file else {})
+    recipe = resolve(flags, read_recipe(Path(recipe_file)) if recipe_file else {})
+    if recipe.tensorboard:
+        from medimg.training.events import require_tensorboard
+
+        require_tensorboard()
+    return recipe
 
 
 def read_data(
@@ -259,15 +294,65 @@ def ready(job: Job, recipe: Recipe, data: Data, spec: ModelSpec | None = None) -
     return experiment
 
 
+def preflight(
+    experiment: Experiment, job: Job, network: Network, cut: int = 0, fresh: bool = True
+) -> Experiment:
+    """Looks before training whether the loss fits the labels and the network can learn.
+
+    Args:
+        network, cut: what is about to be trained, and its lowest trained stage; left as it was.
+        fresh: the network has learnt nothing yet.
+    Returns:
+        the experiment with the warnings among its findings.
+    Raises:
+        Refused: the loss does not fit the labels.
+    """
+    from dataclasses import replace
+
+    from medimg.core.errors import Refused
+    from medimg.training.preflight import preflight as look
+
+    if not experiment.recipe.preflight:
+        return experiment
+    found = look(
+        network,
+        experiment.train,
+        objective=experiment.objective,
+        optimizer=experiment.optimizer,
+        trainable_from=cut,
+        fresh=fresh,
+    )
+    for finding in found:
+        if finding.severity == "error":
+            raise Refused(
+                f"{finding.check}: {finding.message}",
+                f"{finding.hint}\nTrain all the same: --no-preflight",
+                (finding,),
+            )
+        told(job, finding)
+    return replace(experiment, findings=(*experiment.findings, *found))
+
+
+def told(job: Job, finding: Finding) -> None:
+    """Something that a user should know now, with what to do about it."""
+    job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
+    if finding.hint:
+        job.note(f"  {finding.hint}")
+
+
 @contextmanager
-def epoch_bar(job: Job, experiment: Experiment) -> Iterator[tuple[Any, Any]]:
+def epoch_bar(
+    job: Job, experiment: Experiment, resume: Progress | None = None
+) -> Iterator[tuple[Any, Any]]:
     """(on_step, on_epoch): a bar with loss, images a second and time left; a line an epoch."""
-    recipe = experiment.recipe
-    total = experiment.train.steps * recipe.epochs * recipe.batch_size
-    with job.progress("Training", total) as bar:
+    recipe, train = experiment.recipe, experiment.train
+    with job.progress("Training", len(train) * recipe.epochs) as bar:
+        if resume:
+            # of an earlier process: they say nothing about the speed of this one
+            bar.initial = bar.n = len(train) * resume.epoch
 
         def on_step(epoch: int, step: int, loss: float) -> None:
-            bar.update(recipe.batch_size)
+            bar.update(min(recipe.batch_size, len(train) - step * recipe.batch_size))
             if step % 10 == 0:
                 bar.set_postfix(epoch=f"{epoch + 1}/{recipe.epochs}", loss=f"{loss:.3f}")
 

@@ -13,11 +13,13 @@ from medimg.commands._options import dataset_options, report_options, split_opti
 from medimg.commands._training import (
     epoch_bar,
     given,
+    preflight,
     read_data,
     ready,
     recipe_from,
     resumable,
     step_options,
+    told,
     training_options,
     with_changes,
 )
@@ -53,6 +55,7 @@ def recipe_for(parent: Run, flags: dict[str, Any], file: str | None) -> Recipe:
         "learning_rate": float(parent.recipe["learning_rate"]) * RATE_SHARE,
         "schedule": "constant",
         "patience": None,
+        "minutes": None,
         "monitor": "auto",
         "weights": "none",
         "freeze": "none",
@@ -88,7 +91,9 @@ def finetune(
         f"Trained: {', '.join(s.name for s in network.stages[cut:])}; frozen: "
         f"{', '.join(s.name for s in network.stages[:cut]) or 'nothing'}"
     )
-    start = validation_predictions(experiment, network)
+    if resume is None:
+        experiment = preflight(experiment, job, network, cut, fresh=False)
+    start = validation_predictions(experiment, network, parent.card.get("recalibration"))
     before = (
         metric_values(
             start, experiment.positive, operating_point(start, experiment.positive), metrics
@@ -96,7 +101,7 @@ def finetune(
         if start is not None
         else None
     )
-    with resumable(job.folder), epoch_bar(job, experiment) as (on_step, on_epoch):
+    with resumable(job.folder), epoch_bar(job, experiment, resume) as (on_step, on_epoch):
         finished = train_run(
             experiment,
             network,
@@ -106,8 +111,10 @@ def finetune(
             resume=resume,
             parent=parent.name,
             before=before,
+            inherited=parent.card.get("recalibration"),
             on_step=on_step,
             on_epoch=on_epoch,
+            on_alarm=lambda finding: told(job, finding),
         )
     return experiment, finished
 

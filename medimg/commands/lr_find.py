@@ -28,7 +28,9 @@ from medimg.commands.split import typed
 if TYPE_CHECKING:
     from medimg.core.types import Network
     from medimg.training.experiment import Experiment
-    from medimg.training.lr_finder import RangeTest
+    from medimg.training.lr_finder import Agreed, RangeTest
+
+SEEDS = 3
 
 
 def find_learning_rate(
@@ -39,38 +41,61 @@ def find_learning_rate(
     steps: int = 100,
     start: float = 1e-6,
     end: float = 1.0,
+    seeds: int = SEEDS,
     bar: Any,
-) -> RangeTest:
-    """A range test on a network trained from stage `cut` up; default a fresh one."""
-    from medimg.training.lr_finder import range_test
+) -> Agreed:
+    """Range tests of several seeds, on a network trained from stage `cut` up.
 
-    if network is None:
-        network, _ = experiment.backend.build(experiment.spec, experiment.recipe.seed)
-    with bar("Range test", steps, "step") as progress:
-        return range_test(
-            network,
-            experiment.train,
-            objective=experiment.objective,
-            optimizer=experiment.optimizer,
-            trainable_from=cut,
-            start=start,
-            end=end,
-            steps=steps,
-            seed=experiment.recipe.seed,
-            on_step=lambda step, loss: progress.update(1),
-        )
+    Args:
+        network: what training starts from, and left as it was; the seeds then draw the order of
+            the images and dropout. Default: a fresh network a seed.
+    """
+    from dataclasses import replace
+
+    from medimg.training.lr_finder import agree, range_test
+
+    first, tests = experiment.recipe.seed, []
+    with bar("Range test", steps * seeds, "step") as progress:
+        for seed in range(first, first + seeds):
+            tested = network or experiment.backend.build(experiment.spec, seed)[0]
+            test = range_test(
+                tested,
+                replace(experiment.train, seed=seed),
+                objective=experiment.objective,
+                optimizer=experiment.optimizer,
+                trainable_from=cut,
+                start=start,
+                end=end,
+                steps=steps,
+                seed=seed,
+                on_step=lambda step, loss: progress.update(1),
+            )
+            tests.append(test)
+    return agree(tests)
 
 
-def as_result(test: RangeTest, plots: list[str]) -> dict[str, Any]:
+def curve_of(test: RangeTest) -> dict[str, Any]:
+    return {"learning_rate": test.learning_rates.tolist(), "loss": test.losses.tolist()}
+
+
+def as_result(found: Agreed, plots: list[str]) -> dict[str, Any]:
     return {
-        "suggestion": test.suggestion,
-        "rule": test.rule,
-        "candidates": test.candidates,
-        "curve": {
-            "learning_rate": test.learning_rates.tolist(),
-            "loss": test.losses.tolist(),
-        },
-        "reason": test.reason,
+        "suggestion": found.suggestion,
+        "rule": found.rule,
+        "candidates": found.candidates,
+        "curve": curve_of(found.tests[0]),
+        "reason": found.reason,
+        "seeds": [
+            {
+                "seed": test.seed,
+                "suggestion": test.suggestion,
+                "candidates": test.candidates,
+                "curve": curve_of(test),
+                "reason": test.reason,
+            }
+            for test in found.tests
+        ],
+        "agreement": found.agreement,
         "plots": plots,
     }
 
@@ -84,9 +109,16 @@ def as_result(test: RangeTest, plots: list[str]) -> dict[str, Any]:
 @click.option("--steps", type=click.IntRange(20, 10_000), default=100, show_default=True)
 @click.option("--start", type=float, default=1e-6, show_default=True, help="Lowest rate.")
 @click.option("--end", type=float, default=1.0, show_default=True, help="Highest rate.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 100),
+    default=SEEDS,
+    show_default=True,
+    help="Repeat with so many draws of weights and order, from --seed up.",
+)
 @click.option("--allow", multiple=True, metavar="CHECK", help="Go on although it finds errors.")
 @report_options
-def command(steps: int, start: float, end: float, seed: int, **options: Any) -> None:
+def command(steps: int, start: float, end: float, seeds: int, seed: int, **options: Any) -> None:
     """Find a learning rate by raising it until the loss diverges; suggest one, and say why."""
     from medimg.core.errors import UsageError
 
@@ -102,25 +134,27 @@ def command(steps: int, start: float, end: float, seed: int, **options: Any) -> 
     recipe = recipe_from({**given(options), "seed": seed}, None)
     data = read_data(job, recipe)
     experiment = ready(job, recipe, data)
-    test = find_learning_rate(experiment, steps=steps, start=start, end=end, bar=job.progress)
+    found = find_learning_rate(
+        experiment, steps=steps, start=start, end=end, seeds=seeds, bar=job.progress
+    )
 
     from medimg.reports.plots_training import lr_curve
 
     plot = job.folder / "plots" / "lr-find.png"
-    lr_curve(test, plot, data.index)
-    if test.suggestion is None:
-        job.say(test.reason)
+    lr_curve(found, plot, data.index)
+    if found.suggestion is None:
+        job.say(found.reason)
     else:
-        shown = ", ".join(f"{k} {v:.1e}" for k, v in test.candidates.items() if v)
-        job.say(f"Suggested learning rate: {test.suggestion:.2g} ({test.rule}: {shown})")
-        job.say(f"Why: {test.reason}")
+        shown = ", ".join(f"{k} {v:.1e}" for k, v in found.candidates.items() if v)
+        job.say(f"Suggested learning rate: {found.suggestion:.2g} ({found.rule}: {shown})")
+        job.say(f"Why: {found.reason}")
         shown = typed(recipe.dataset, recipe.layout, recipe.options)
         for option, value in (("--splits", recipe.splits), ("--split-ratios", recipe.split_ratios)):
             shown += f" {option} {quote(value)}" if value else ""
-        job.say(f"Next: medimg train {shown} --lr {test.suggestion:.2g}")
+        job.say(f"Next: medimg train {shown} --lr {found.suggestion:.2g}")
     job.say(f"Plot: {plot}")
     job.finish(
-        as_result(test, ["plots/lr-find.png"]),
+        as_result(found, ["plots/lr-find.png"]),
         index=data.index,
         fingerprint=data.fingerprint,
         split_hash=data.split_hash,

@@ -19,7 +19,14 @@ SCALINGS = {
     "imagenet": "to 0..1, minus ImageNet's mean, over its standard deviation",
     "caffe": "BGR, minus ImageNet's mean, still 0..255",
     "none": "left at 0..255",
+    "inside": "left at 0..255: the network's first layers scale them",
+    "own": "as the network's ImageNet weights want it",
 }
+
+
+def in_words(scaling: str) -> str:
+    """What a scaling does to pixels."""
+    return SCALINGS.get(scaling) or f"to 0..1, then standardised by {scaling}"
 
 
 def list_models(registry: Registry) -> list[dict[str, Any]]:
@@ -52,7 +59,7 @@ def backend_for(card: ModelCard, name: str, manager: PluginManager) -> tuple[str
     if not asked and card.backends:
         name = next(iter(usable), name)
     found, backend = manager.backend(name)
-    if card.architecture not in backend.architectures():
+    if not card.built_by(backend.architectures()):
         if asked and usable:
             raise UsageError(
                 f"the backend {found!r} does not build {card.name!r}",
@@ -76,7 +83,7 @@ def build_model(
     """
     from medimg.core.types import Objective, Optimizer
 
-    spec = card.spec(classes, size)
+    spec = card.spec(classes, size, backend=backend_name)
     network, _ = backend.build(spec, seed=0)
     network.prepare(Objective(), Optimizer(), trainable_from=0)
     counts = network.parameters()
@@ -85,6 +92,7 @@ def build_model(
     return {
         **described(card, classes, size),
         "backend": backend_name,
+        "preprocessing": preprocessing(network.spec.scaling),
         "parameters": {"total": counts.total, "trainable": counts.trainable},
         "trainable_with_frozen_backbone": frozen.trainable,
         "stages": [{"name": s.name, "parameters": s.parameters} for s in network.stages],
@@ -114,11 +122,15 @@ def described(card: ModelCard, classes: int, size: int | None) -> dict[str, Any]
         "trainable_with_frozen_backbone": None,
         "stages": [],
         "published_parameters": dict(card.parameters),
-        "preprocessing": {"scaling": spec.scaling, "meaning": SCALINGS[spec.scaling]},
+        "preprocessing": preprocessing(spec.scaling),
         "recipe": dict(card.recipe),
         "study": card.study,
         "citation": card.citation,
     }
+
+
+def preprocessing(scaling: str) -> dict[str, str]:
+    return {"scaling": scaling, "meaning": in_words(scaling)}
 
 
 def model_as_text(model: dict[str, Any]) -> str:

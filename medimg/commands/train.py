@@ -19,10 +19,12 @@ from medimg.commands._training import (
     epoch_bar,
     given,
     network_options,
+    preflight,
     read_data,
     ready,
     recipe_from,
     resumable,
+    told,
     told_of_data,
     training_options,
     with_changes,
@@ -41,23 +43,32 @@ FALLBACK_RATE = 1e-3
 
 def train(
     experiment: Experiment, job: Job, *, weights: str = "none", resume: Progress | None = None
-) -> Finished:
-    """Builds the network, trains it and fills the run folder with all but report.json."""
+) -> tuple[Experiment, Finished]:
+    """Builds the network, trains it and fills the run folder with all but report.json.
+
+    The experiment comes back with its learning rate resolved and what the pre-flight found.
+    """
     from medimg.training.experiment import trainable_from
     from medimg.training.run import train_run
 
     network, loaded = start_network(experiment, job, weights)
-    with resumable(job.folder), epoch_bar(job, experiment) as (on_step, on_epoch):
-        return train_run(
+    cut = trainable_from(experiment.recipe, network, weights != "none")
+    if resume is None:
+        fresh = weights == "none"
+        experiment = preflight(experiment, job, network, cut, fresh)
+        experiment = resolve_learning_rate(experiment, job, None if fresh else network, cut)
+    with resumable(job.folder), epoch_bar(job, experiment, resume) as (on_step, on_epoch):
+        return experiment, train_run(
             experiment,
             network,
             job.folder,
             job.manager.functions(job.manager.metrics()),
-            trainable_from=trainable_from(experiment.recipe, network, weights != "none"),
+            trainable_from=cut,
             resume=resume,
             loaded=loaded,
             on_step=on_step,
             on_epoch=on_epoch,
+            on_alarm=lambda finding: told(job, finding),
         )
 
 
@@ -120,26 +131,27 @@ def resolve_learning_rate(
 
     if experiment.recipe.learning_rate != "auto":
         return experiment
-    test = find_learning_rate(experiment, network, cut, bar=job.progress)
-    if test.suggestion is None:
-        job.note(f"{test.reason}; going on with {FALLBACK_RATE:g}", severity="warning")
+    found = find_learning_rate(experiment, network, cut, bar=job.progress)
+    if found.suggestion is None:
+        job.note(f"{found.reason}; going on with {FALLBACK_RATE:g}", severity="warning")
         return with_learning_rate(experiment, FALLBACK_RATE)
-    job.say(f"Learning rate {test.suggestion:.2g}: {test.reason}")
-    return with_learning_rate(experiment, test.suggestion)
+    job.say(f"Learning rate {found.suggestion:.2g}: {found.reason}")
+    return with_learning_rate(experiment, found.suggestion)
 
 
 def finish(job: Job, experiment: Experiment, finished: Finished, next_step: str) -> None:
     """Plots, the lines at the end, and the report."""
     from medimg.reports.plots_training import run_plots
+    from medimg.training.recalibration import in_words
 
     plots = run_plots(finished, experiment, job.folder)
     finished.result["artifacts"] += plots
+    if words := in_words(finished.result["recalibration"]):
+        job.say(words)
     say_result(job, finished)
     alarms = [f for f in finished.findings if f not in experiment.findings]
     for finding in alarms:
-        job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
-        if finding.hint:
-            job.note(f"  {finding.hint}")
+        told(job, finding)
     job.say(f"Run folder: {job.folder}")
     job.say(f"Next: {next_step}")
     job.finish(
@@ -215,7 +227,7 @@ def go_on(folder: Path, common: dict[str, Any]) -> None:
     data = with_changes(job, read_data(job, pinned(recipe, folder)), folder)
     experiment = ready(job, pinned(recipe, folder), data)
     say_going_on(job, folder, recipe, state)
-    finished = train(experiment, job, weights=recipe.weights, resume=state)
+    experiment, finished = train(experiment, job, weights=recipe.weights, resume=state)
     finish(job, experiment, finished, f"medimg evaluate {quote(str(folder))}")
 
 
@@ -264,8 +276,7 @@ def command(
     data = read_data(job, recipe)
     experiment = ready(job, absolute(recipe), data)
     job.subject = f"{experiment.spec.name}-{data.index.name}"
-    experiment = resolve_learning_rate(experiment, job)
-    finished = train(experiment, job, weights=recipe.weights)
+    experiment, finished = train(experiment, job, weights=recipe.weights)
     finish(job, experiment, finished, f"medimg evaluate {quote(str(job.folder))}")
 
 

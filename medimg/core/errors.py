@@ -85,7 +85,8 @@ def near_misses(word: str, known: list[str]) -> str:
     import difflib
 
     lowered = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), list(lowered), n=1)
+    begin_so = [name for name in lowered if len(word) > 2 and name.startswith(word.lower())]
+    close = begin_so or difflib.get_close_matches(word.lower(), list(lowered), n=1)
     if close:
         return f"Did you mean {lowered[close[0]]!r}?"
     return f"Known: {', '.join(known)}" if known else "None are installed."

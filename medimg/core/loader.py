@@ -15,6 +15,8 @@ from typing import TypeVar
 import numpy as np
 
 from medimg.core.augment import Augmentation, Draws, draw, warp
+from medimg.core.blend import Blended
+from medimg.core.mixup import mixed
 from medimg.core.types import Batch
 
 AHEAD = 4
@@ -26,7 +28,7 @@ class Loader:
     """One part of a dataset as batches.
 
     Args:
-        pixels: UInt8[M, H, W, C].
+        pixels: UInt8[M, H, W, C], or pictures with synthetic ones behind them.
         rows: Int[N], each sample's row in `pixels`.
         labels: Int[N], values in 0..K-1.
         classes: K.
@@ -34,10 +36,11 @@ class Loader:
         weights: Float[N], class and sample weights.
         augmentation: bounds, or none.
         label_smoothing: share of the target spread over all classes.
+        mixup: alpha of the Beta distribution that pictures are blended by; 0 for none.
         seed: of order and augmentation.
     """
 
-    pixels: np.ndarray
+    pixels: np.ndarray | Blended
     rows: np.ndarray
     labels: np.ndarray
     classes: int
@@ -45,6 +48,7 @@ class Loader:
     weights: np.ndarray | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
     label_smoothing: float = 0.0
+    mixup: float = 0.0
     seed: int = 0
 
     def __len__(self) -> int:
@@ -72,12 +76,15 @@ class Loader:
 
         def make(step: int) -> Batch:
             picked = order[step * self.batch_size : (step + 1) * self.batch_size]
-            return Batch(
+            batch = Batch(
                 self.gather(picked, draws),
                 targets[self.labels[picked]],
                 weights[picked].astype(np.float32),
                 len(picked),
             )
+            if not self.mixup:
+                return batch
+            return mixed(batch, self.mixup, np.random.default_rng([self.seed, epoch, step, 0x319]))
 
         yield from ahead(make, self.steps)
 

@@ -18,8 +18,9 @@ Schedule = Literal["one-cycle", "cosine", "constant", "plateau"]
 class Recipe(BaseModel):
     """What `recipe.yaml` holds: enough to run it again.
 
-    Learning rates are per step of the optimizer; `patience` counts epochs; `shift`-like
-    augmentation settings come from the registry's presets.
+    Learning rates are per step of the optimizer; `patience` counts epochs; `minutes` is wall time
+    of training and validation; `mixup` is the alpha of its Beta distribution, 0 for none;
+    `shift`-like augmentation settings come from the registry's presets.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -49,18 +50,23 @@ class Recipe(BaseModel):
     clip_norm: float | None = Field(None, gt=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     focal_gamma: float = Field(0.0, ge=0)
+    mixup: float = Field(0.0, ge=0, le=10)
     l2: float = Field(0.0, ge=0)
-    monitor: Literal["auto", "val_loss", "val_auroc"] = "auto"
+    monitor: Literal["auto", "val_loss", "val_auroc", "val_accuracy", "loss"] = "auto"
     patience: int | None = Field(None, ge=1)
     min_delta: float = Field(1e-4, ge=0)
+    minutes: float | None = Field(None, gt=0)
     plateau_patience: int = Field(5, ge=1)
     plateau_factor: float = Field(0.1, gt=0, lt=1)
     plateau_floor: float = Field(1e-7, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     balance: str = "none"
+    recalibrate: Literal["auto", "none"] = "auto"
     augment: str = "auto"
     seed: int = Field(0, ge=0, le=2**32 - 1)
+    preflight: bool = True
+    tensorboard: bool = False
 
     parent: str | None = None
     unfreeze: float | None = Field(None, gt=0, le=1)
@@ -72,6 +78,20 @@ def check_learning_rate(recipe: Recipe) -> None:
     if rate != "auto" and not 0 < float(rate) <= 100:
         raise UsageError(
             f"the learning rate {rate} is out of range", "Usual: 1e-5 to 1e-1, or auto."
+        )
+
+
+def check_together(recipe: Recipe) -> None:
+    """Raises UsageError where settings that are fine alone don't go together."""
+    if recipe.weight_decay and recipe.optimizer != "adamw":
+        raise UsageError(
+            f"weight decay is for adamw, not for {recipe.optimizer}",
+            "Give --optimizer adamw, or --l2 for a penalty on the hidden dense layers.",
+        )
+    if recipe.minutes is not None and recipe.schedule == "one-cycle":
+        raise UsageError(
+            "--minutes does not go with the schedule one-cycle, which has to know its end",
+            "Give --schedule plateau, cosine or constant, or --epochs without --minutes.",
         )
 
 
@@ -104,11 +124,7 @@ def resolve(
             "medimg train --help lists what can be given.",
         ) from error
     check_learning_rate(recipe)
-    if recipe.weight_decay and recipe.optimizer != "adamw":
-        raise UsageError(
-            f"weight decay is for adamw, not for {recipe.optimizer}",
-            "Give --optimizer adamw, or --l2 for a penalty on the hidden dense layers.",
-        )
+    check_together(recipe)
     return recipe
 
 

@@ -22,6 +22,11 @@ from medimg.core.types import SPLITS, DatasetIndex, ModelSpec
 
 LAYER = re.compile(r"conv[1-9]\d*|pool|bn")
 HEAD = re.compile(r"flatten|gap|fc[1-9]\d*|dropout0\.\d+")
+SCALING = re.compile(
+    r"unit|signed|imagenet|caffe|none|inside|own|mean=[\d.]+(,[\d.]+)* std=[\d.]+(,[\d.]+)*"
+)
+# a card whose name ends so stands for every name that begins as it does
+FAMILY = "*"
 # where a dataset is published without a split its counts stand under this name
 ALL = "all"
 # files that were renamed or added by hand don't make it another dataset
@@ -83,14 +88,18 @@ class AugmentationPreset(Card):
 class ModelCard(Card):
     """A network that can be trained by name.
 
+    A card whose name ends in `*` (`timm:*`) stands for every network whose name begins so.
+
     Args:
         architecture: `layers`, or a name that backends know (`resnet18-small`).
         layers, head: as in `ModelSpec`; the output layer follows by itself.
         output: `sigmoid` (one logit where there are two classes) or `softmax` (one a class).
         input_size: pixels a side that the card's parameter counts hold for.
+        scaling: as in `ModelSpec`; by backend where the backends' pretrained weights differ in it.
         parameters: by backend, weights and BatchNorm running statistics, at two classes and the
             card's input size and channels.
         recipe: settings of the study where they differ from medimg's defaults.
+        example: what may stand for the `*` of the card's name.
         study: number of the study among those that medimg reproduces.
     """
 
@@ -103,7 +112,7 @@ class ModelCard(Card):
     output: Literal["sigmoid", "softmax"] = "sigmoid"
     input_size: int = Field(ge=8, le=4096)
     channels: Literal[1, 3] = 3
-    scaling: Literal["unit", "signed", "imagenet", "caffe", "none"] = "unit"
+    scaling: str | dict[str, str] = "unit"
     bn_momentum: float = Field(0.99, ge=0, lt=1)
     bn_epsilon: float = Field(1e-3, gt=0)
     parameters: dict[str, Annotated[int, Field(gt=0)]] = {}
@@ -112,6 +121,7 @@ class ModelCard(Card):
     study: int | None = None
     source: str | None = None
     citation: str | None = None
+    example: str | None = None
 
     @field_validator("layers")
     @classmethod
@@ -126,6 +136,17 @@ class ModelCard(Card):
     @classmethod
     def _known_head(cls, head: list[str]) -> list[str]:
         return known_layers(head, HEAD, "flatten, gap, fc128, dropout0.5")
+
+    @field_validator("scaling")
+    @classmethod
+    def _known_scaling(cls, scaling: str | dict[str, str]) -> str | dict[str, str]:
+        for name in scaling.values() if isinstance(scaling, dict) else [scaling]:
+            if not SCALING.fullmatch(name):
+                raise ValueError(
+                    f"has no scaling {name!r} (known: unit, signed, imagenet, caffe, none, inside, "
+                    "own, mean=0.5 std=0.5)"
+                )
+        return scaling
 
     @field_validator("recipe")
     @classmethod
@@ -143,13 +164,50 @@ class ModelCard(Card):
             ) from error
         return recipe
 
-    def spec(self, classes: int, size: int | None = None, channels: int | None = None) -> ModelSpec:
+    @property
+    def is_family(self) -> bool:
+        """Whether the card stands for many networks, none of which is called so."""
+        return self.name.endswith(FAMILY)
+
+    def built_by(self, architectures: Iterable[str]) -> bool:
+        """Whether a backend with these architectures builds it."""
+        return any(
+            self.architecture == a
+            or (a.endswith(FAMILY) and self.architecture.startswith(a.removesuffix(FAMILY)))
+            for a in architectures
+        )
+
+    def scaling_for(self, backend: str | None) -> str:
+        """How a backend scales pixels; where the card says it by backend and none is named, `own`,
+        which every backend takes for the same."""
+        if isinstance(self.scaling, str):
+            return self.scaling
+        return self.scaling.get(backend or "", "own")
+
+    def spec(
+        self,
+        classes: int,
+        size: int | None = None,
+        channels: int | None = None,
+        backend: str | None = None,
+    ) -> ModelSpec:
         """The network for so many classes, at `size` pixels a side (default the card's).
 
+        Args:
+            backend: whose scaling it is to have, where the card says it by backend.
+
         Raises:
-            UsageError: fewer than two classes, channels other than 1 or 3, or pictures too small
-                for the layers.
+            UsageError: fewer than two classes, channels other than 1 or 3, pictures too small for
+                the layers, or a card that stands for many networks.
         """
+        if self.is_family:
+            prefix = self.name.removesuffix(FAMILY)
+            raise UsageError(
+                f"{self.name!r} stands for many networks",
+                f"Name one of them, for example {prefix}{self.example}"
+                if self.example
+                else f"Name one of them: {prefix}NAME",
+            )
         size = self.input_size if size is None else size
         channels = self.channels if channels is None else channels
         if classes < 2:
@@ -171,7 +229,7 @@ class ModelCard(Card):
             width=size,
             channels=channels,
             outputs=1 if classes == 2 and self.output == "sigmoid" else classes,
-            scaling=self.scaling,
+            scaling=self.scaling_for(backend),
             bn_momentum=self.bn_momentum,
             bn_epsilon=self.bn_epsilon,
         )
@@ -449,11 +507,18 @@ class Registry:
         return self._named("dataset", name, self.datasets, names)
 
     def model(self, name: str) -> ModelCard:
-        """A model's card.
+        """A model's card; of a family (`timm:*`) the one for the name that was asked for.
 
         Raises:
             UsageError: there is none, with the near miss.
         """
+        for card in self.models.values():
+            prefix = card.name.removesuffix(FAMILY)
+            if card.is_family and name != card.name and name.lower().startswith(prefix.lower()):
+                named = prefix + name[len(prefix) :]
+                return card.model_copy(
+                    update={"name": named, "title": named, "architecture": named, "example": None}
+                )
         return self._named("model", name, self.models, {m.lower(): m for m in self.models})
 
     def augmentation(self, name: str) -> AugmentationPreset:

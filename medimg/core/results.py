@@ -99,6 +99,7 @@ class BalanceResult(Result):
     file: str
     split: str | None = None
     note: str | None = None
+    images: str | None = None
 
 
 class Curve(Result):
@@ -106,18 +107,68 @@ class Curve(Result):
     loss: list[float]
 
 
+class SeedsRangeTest(Result):
+    """The range test of one seed; `suggestion` is null where it shows no safe rate."""
+
+    seed: int
+    suggestion: float | None
+    candidates: dict[str, float | None]
+    curve: Curve
+    reason: str
+
+
 class LrFindResult(Result):
+    """`curve` is the first seed's, raw; `agreement` the seeds' highest suggestion over their
+    lowest, null for fewer than two."""
+
     suggestion: float | None
     rule: str | None
     candidates: dict[str, float | None]
     curve: Curve
     reason: str
+    seeds: list[SeedsRangeTest] = []
+    agreement: float | None = None
     plots: list[str] = []
 
 
 class Parameters(Result):
     total: int
     trainable: int
+
+
+class LossAndError(Result):
+    """On validation: log loss in nats, and expected calibration error."""
+
+    log_loss: float | None
+    ece: float | None
+
+
+class RecalibrationMap(Result):
+    """logits' = slope * logits + intercepts; `intercept` is that of the positive class's log odds
+    in two classes, null otherwise."""
+
+    slope: float
+    intercept: float | None
+    intercepts: dict[str, float]
+
+
+class Recalibration(Result):
+    """What was done to the probabilities after training on other class shares than the data's.
+
+    `method`: `prior` (exact, nothing fitted), `slope-and-intercept` or `intercept` (fitted on
+    validation), `approximate-prior` (nothing could be fitted; `reason` says why). `order`: what
+    was done, in order. `shares`: each class's share of the training `data`, of the `training`
+    loss, and of `validation`.
+    """
+
+    method: str
+    reason: str
+    order: list[str]
+    parameters: RecalibrationMap
+    shares: dict[str, dict[str, float]]
+    images: int | None
+    before: LossAndError | None
+    after: LossAndError | None
 
 
 class TrainResult(Result):
@@ -136,6 +187,8 @@ class TrainResult(Result):
     weights: dict[str, Any] | None = None
     split: str | None = None
     resize: str | None = None
+    balance: BalanceResult | None = None
+    recalibration: Recalibration | None = None
     artifacts: list[str] = []
 
 

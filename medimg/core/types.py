@@ -227,7 +227,7 @@ class ModelSpec:
     Args:
         name: registry name (`cnn3`).
         architecture: `layers` (built from `layers` below) or a name that the backend knows
-            (`resnet18-small`, `logistic`).
+            (`resnet18-small`, `vgg16`, `logistic`, `timm:NAME`, `keras:NAME`).
         layers: the backbone in order: `conv32` (3×3, valid padding, ReLU), `pool` (2×2 max),
             `bn`. A stage is a run of layers that begins with a conv.
         head: `flatten` or `gap`, then `fc128` (dense, ReLU), `dropout0.5`; the output layer
@@ -236,10 +236,13 @@ class ModelSpec:
         outputs: 1 (one sigmoid logit, two classes) or K.
         scaling: how UInt8 pixels become floats on the device: `unit` (0..1), `signed` (-1..1),
             `imagenet` (mean and std of ImageNet on 0..1), `caffe` (BGR, ImageNet mean
-            subtracted, 0..255), `none` (0..255).
+            subtracted, 0..255), `none` (0..255), `inside` (0..255, the network's first layers
+            scale them), `mean=0.48,0.46,0.41 std=0.27,0.26,0.28` (on 0..1, a number a channel);
+            `own` is whichever of these the network's ImageNet weights were trained with, and a
+            built network's spec says which.
         bn_momentum: share of the running statistic that is kept a step (Keras' convention;
             PyTorch's momentum is 1 minus it).
-        bn_epsilon: added to the variance.
+        bn_epsilon: added to the variance; a backbone of another library keeps its own.
     """
 
     name: str
@@ -364,7 +367,8 @@ class Backend(Protocol):
     def runtime(self) -> RuntimeInfo: ...
 
     def architectures(self) -> tuple[str, ...]:
-        """The values of ModelSpec.architecture that it builds."""
+        """The values of ModelSpec.architecture that it builds; `timm:*` stands for every name
+        that begins so."""
 
     def build(
         self, spec: ModelSpec, seed: int, weights: Mapping[str, Array] | None = None
@@ -375,6 +379,18 @@ class Backend(Protocol):
         `numpy.random.default_rng(seed).uniform(-limit, limit, shape).astype("float32")` in the
         neutral shape and axis order, limit = sqrt(6 / (fan_in + fan_out)) with the receptive
         field counted in (Glorot uniform); biases 0, BatchNorm gamma 1, beta 0, mean 0, variance 1.
+        A backbone that is not the same network in every framework bears its library's own names
+        and is initialised by its library from `seed`; its head is drawn as above.
+        """
+
+    def read_weights(self, source: str, network: Network) -> dict[str, Array]:
+        """Arrays for `network.set_weights`: ImageNet's (`source` is `imagenet`) or a file's, under
+        the network's names where they have one there, else under their own. A backend may lack it.
+
+        Raises:
+            UsageError: there are no ImageNet weights for this network.
+            InputError: the file is missing, broken, or not one of this backend's.
+            BackendError: the download failed; the hint says how to bring the file.
         """
 
     def load(self, path: Path, spec: ModelSpec) -> Network:

@@ -10,31 +10,41 @@ from medimg.reports.plots import CLASS_COLOURS, GREY, figure, is_phantom, save
 if TYPE_CHECKING:
     from medimg.core.types import DatasetIndex
     from medimg.training.experiment import Experiment
-    from medimg.training.lr_finder import RangeTest
+    from medimg.training.lr_finder import Agreed
     from medimg.training.run import Finished
 
 
-def lr_curve(test: RangeTest, path: Path, index: DatasetIndex) -> None:
-    """Loss against learning rate, the candidates and the suggestion marked."""
+def lr_curve(found: Agreed, path: Path, index: DatasetIndex) -> None:
+    """Loss against learning rate, the candidates and the suggestion marked.
+
+    Raw losses are the first seed's; every seed's smoothed curve is drawn.
+    """
     fig, axes = figure(1, width=7.0, height=4.2)
-    axis = axes[0]
+    axis, test = axes[0], found.tests[0]
     axis.plot(test.learning_rates, test.losses, color=GREY, linewidth=0.8, label="loss a step")
-    axis.plot(test.learning_rates, test.smoothed, color=CLASS_COLOURS[0], label="smoothed")
+    for number, one in enumerate(found.tests):
+        label = f"smoothed, seed {one.seed}" if number < 5 else None
+        fade = 1.0 if number == 0 else 0.45
+        axis.plot(one.learning_rates, one.smoothed, color=CLASS_COLOURS[0], alpha=fade, label=label)
     axis.set_xscale("log")
-    for number, (rule, rate) in enumerate(test.candidates.items()):
+    for number, (rule, rate) in enumerate(found.candidates.items()):
         if rate is not None:
             label = "minimum / 10" if rule == "minimum" else rule
             axis.axvline(rate, color=CLASS_COLOURS[number + 1], linestyle=":", label=label)
-    if test.suggestion is not None:
-        axis.axvline(test.suggestion, color="black", label=f"suggested {test.suggestion:.1e}")
-    first_half = test.smoothed[: len(test.smoothed) // 2]
-    if len(first_half):
-        low, high = float(test.smoothed.min()), float(first_half.max())
+    if found.suggestion is not None:
+        axis.axvline(found.suggestion, color="black", label=f"suggested {found.suggestion:.1e}")
+    halves = [t.smoothed[: len(t.smoothed) // 2] for t in found.tests if len(t.smoothed) > 1]
+    if halves:
+        low = min(float(t.smoothed.min()) for t in found.tests if len(t.smoothed))
+        high = max(float(half.max()) for half in halves)
         axis.set_ylim(max(0.0, low - 0.2 * (high - low)), high + 0.8 * (high - low) + 1e-6)
     axis.set_xlabel("learning rate")
     axis.set_ylabel("training loss")
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    save(fig, path, title=f"Learning-rate range test, {index.name}", phantom=is_phantom(index))
+    title = f"Learning-rate range test, {index.name}"
+    if found.agreement is not None:
+        title += f"; {len(found.tests)} seeds within a factor of {found.agreement:.1f}"
+    save(fig, path, title=title, phantom=is_phantom(index))
 
 
 def run_plots(finished: Finished, experiment: Experiment, folder: Path) -> list[str]:

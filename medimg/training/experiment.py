@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medimg.core.augment import Augmentation
+from medimg.core.blend import Blended, fixed_point
 from medimg.core.cache import Pixels, PixelSpec, load_pixels
 from medimg.core.errors import InputError, Refused, UsageError, near_misses
 from medimg.core.loader import Loader
@@ -28,6 +29,7 @@ from medimg.core.types import (
 )
 
 if TYPE_CHECKING:
+    from medimg.balance._planning import Balance
     from medimg.core.recipe import Recipe
     from medimg.core.registry import ModelCard, Registry
     from medimg.manager import PluginManager
@@ -80,6 +82,7 @@ class Experiment:
     Args:
         recipe: with nothing left at "auto" but the learning rate.
         trainable_from: index of the lowest trained stage.
+        balance: what was done to the training part's classes; None where nothing.
     """
 
     recipe: Recipe
@@ -95,6 +98,7 @@ class Experiment:
     objective: Objective
     optimizer: Optimizer
     findings: tuple[Finding, ...]
+    balance: Balance | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -274,25 +278,56 @@ def augmentation_of(recipe: Recipe, data: Data, registry: Registry) -> tuple[str
     return name, Augmentation.of(registry.augmentation(name).model_dump())
 
 
-def balanced(
-    method: str, labels: np.ndarray, groups: Sequence[str | None], seed: int, manager: PluginManager
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """(Int[M] rows of the training part, Float[M] weights or None) after balancing.
+def balance_of(
+    recipe: Recipe, data: Data, train: Sequence[Sample], manager: PluginManager, bar: Bar
+) -> Balance | None:
+    """What the recipe's method makes of the training part; None for `none`.
 
     Raises:
         UsageError: no such method.
+        InputError: a class has too few images for it.
     """
-    if method == "none":
-        return np.arange(len(labels)), None
-    samplers = manager.samplers()
-    if method not in samplers:
-        raise UsageError(
-            f"no way to balance is called {method!r}", near_misses(method, [*samplers, "none"])
-        )
-    known = all(g is not None for g in groups)
-    numbers = np.unique([str(g) for g in groups], return_inverse=True)[1] if known else None
-    plan = manager.resolve(samplers[method])().plan(labels, numbers, seed)
-    return plan.indices, plan.class_weights[labels[plan.indices]]
+    if recipe.balance == "none":
+        return None
+    from medimg.balance._planning import make_balance
+
+    def embedding() -> np.ndarray:
+        from medimg.balance._embedding import picture_embedding
+
+        with bar("Decoding", len(train)) as progress:
+            return picture_embedding(train, data.index.source, data.sha256(), progress.update)
+
+    return make_balance(
+        recipe.balance,
+        manager.samplers(),
+        manager.resolve,
+        train,
+        data.index.classes,
+        recipe.seed,
+        embedding,
+    )
+
+
+def balanced(plain: Loader, balance: Balance | None) -> Loader:
+    """The training part's loader with a plan put to it.
+
+    Args:
+        plain: over the training part, in its order.
+    """
+    if balance is None:
+        return plain
+    pixels, rows = plain.pixels, plain.rows[balance.plan.indices]
+    if len(balance.parents):
+        assert isinstance(pixels, np.ndarray)
+        pixels = Blended(pixels, plain.rows[balance.parents], fixed_point(balance.shares))
+        rows = np.concatenate([rows, len(plain.pixels) + np.arange(len(balance.parents))])
+    return replace(
+        plain,
+        pixels=pixels,
+        rows=rows,
+        labels=balance.epoch_labels(),
+        weights=balance.epoch_weights(),
+    )
 
 
 def load_parts(
@@ -370,11 +405,9 @@ def prepare(
         }
     )
     train, val = readable(data, "train"), readable(data, "val")
+    balance = balance_of(recipe, data, train, manager, bar)
     pixels = load_parts(data, [*train, *val], spec, recipe.resize, bar)
     plain = loader_of(data, train, pixels, recipe.batch_size, recipe.seed)
-    rows, weights = balanced(
-        recipe.balance, plain.labels, [s.group for s in train], recipe.seed, manager
-    )
     number = data.class_number()
     return Experiment(
         recipe=recipe,
@@ -384,12 +417,10 @@ def prepare(
         runtime=replace(runtime, precision=precision),
         positive=number[data.index.positive] if data.index.positive else None,
         train=replace(
-            plain,
-            rows=plain.rows[rows],
-            labels=plain.labels[rows],
-            weights=weights,
+            balanced(plain, balance),
             augmentation=augmentation,
             label_smoothing=recipe.label_smoothing,
+            mixup=recipe.mixup,
         ),
         val=loader_of(data, val, pixels, recipe.batch_size, recipe.seed) if val else None,
         train_samples=tuple(train),
@@ -403,6 +434,7 @@ def prepare(
             precision=precision,
         ),
         findings=tuple(findings),
+        balance=balance,
     )
 
 
@@ -446,8 +478,16 @@ def trainable_from(recipe: Recipe, network: Network, pretrained: bool = False) -
 # -- what stands in model/model.json -------------------------------------------------------------
 
 
-def model_card(experiment: Experiment, threshold: Mapping[str, Any] | None) -> str:
-    """What predict, evaluate and finetune need to use the network again."""
+def model_card(
+    experiment: Experiment,
+    threshold: Mapping[str, Any] | None,
+    recalibration: Mapping[str, Any] | None = None,
+) -> str:
+    """What predict, evaluate and finetune need to use the network again.
+
+    Args:
+        threshold: at probabilities that are recalibrated, as `recalibration` says.
+    """
     return (
         json.dumps(
             {
@@ -457,6 +497,7 @@ def model_card(experiment: Experiment, threshold: Mapping[str, Any] | None) -> s
                 "positive": experiment.data.index.positive,
                 "resize": experiment.recipe.resize,
                 "precision": experiment.recipe.precision,
+                "recalibration": recalibration,
                 "threshold": threshold,
                 "dataset": {
                     "name": experiment.data.index.name,

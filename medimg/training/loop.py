@@ -10,14 +10,15 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medimg.core.errors import InputError, Refused
+from medimg.core.errors import BackendError, InputError, Refused
 from medimg.core.report import cannot_write, write_atomically
 from medimg.core.runs import HOPELESS
 from medimg.core.types import Finding
@@ -44,6 +45,7 @@ class Progress:
         best_epoch: counted from 1; 0 before the first.
         best, waited: of early stopping; plateau_best, plateau_waited, factor: of the plateau rule.
         last, kept: names of the checkpoint folders that hold the last and the best weights.
+        seconds, images: of the training steps alone; elapsed_s: with validation and checkpoints.
     """
 
     epoch: int = 0
@@ -57,6 +59,9 @@ class Progress:
     last: str | None = None
     kept: str | None = None
     stopped_by: str | None = None
+    seconds: float = 0.0
+    images: int = 0
+    elapsed_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,8 @@ class Checkpoints:
             (self.folder / name).mkdir(parents=True)
             network.save(self.folder / name, training=True)
         except OSError as error:
+            # half a checkpoint is of no use, and the disk may be full
+            shutil.rmtree(self.folder / name, ignore_errors=True)
             raise cannot_write(self.folder / name, error) from error
         progress.last = name
         if improved:
@@ -156,6 +163,7 @@ def fit(
     resume: Progress | None = None,
     on_step: Callable[[int, int, float], object] | None = None,
     on_epoch: Callable[[dict[str, float | None]], object] | None = None,
+    on_alarm: Callable[[Finding], object] | None = None,
 ) -> Outcome:
     """Trains the network and leaves the best weights in it.
 
@@ -165,9 +173,11 @@ def fit(
         resume: go on from this state.
         on_step: called with (epoch, step, loss).
         on_epoch: called with each row of the history.
+        on_alarm: called once with each thing that goes wrong while it runs.
 
     Raises:
         Refused: the loss is no number (`non-finite-loss`).
+        BackendError: a batch is larger than memory.
     """
     network.prepare(objective, optimizer, trainable_from)
     progress = resume or Progress()
@@ -178,7 +188,7 @@ def fit(
     best = Watch(0.0, stopper.best if progress.best_epoch else math.inf)
     if progress.best_epoch:
         best.best = steer(progress.history[progress.best_epoch - 1], recipe.monitor)
-    seconds, images = 0.0, 0
+    told: set[str] = set()
 
     while progress.epoch < recipe.epochs and progress.stopped_by is None:
         epoch = progress.epoch
@@ -192,15 +202,16 @@ def fit(
         )
         losses = Losses(epoch, on_step)
         started = time.perf_counter()
-        result = network.train_epoch(
-            train.epoch(epoch), rates, seed=recipe.seed * 1_000_003 + epoch, on_step=losses
-        )
+        with memory_said(train, "training on"):
+            result = network.train_epoch(
+                train.epoch(epoch), rates, seed=recipe.seed * 1_000_003 + epoch, on_step=losses
+            )
         took = time.perf_counter() - started
-        seconds, images = seconds + took, images + result.images
         if losses.broken_at is not None or not math.isfinite(result.loss):
             checkpoints.give_up(progress)
             raise not_finite(epoch, losses.broken_at, float(recipe.learning_rate))
-        measured = validate(network, val, positive) if val else {}
+        with memory_said(train, "validating after"):
+            measured = validate(network, val, positive) if val else {}
         if not all(v is None or math.isfinite(v) for v in measured.values()):
             checkpoints.give_up(progress)
             raise not_finite(epoch, train.steps - 1, float(recipe.learning_rate))
@@ -214,6 +225,10 @@ def fit(
         }
         progress.history.append(row)
         progress.epoch = epoch + 1
+        progress.seconds += took
+        progress.images += result.images
+        lasted = time.perf_counter() - started
+        progress.elapsed_s += lasted
         value = steer(row, recipe.monitor)
         improved = best.improved(value)
         if improved:
@@ -227,13 +242,37 @@ def fit(
             progress.stopped_by = "patience"
         elif progress.epoch == recipe.epochs:
             progress.stopped_by = "epochs"
+        elif recipe.minutes and progress.elapsed_s + lasted > recipe.minutes * 60:
+            # another epoch would end after the time
+            progress.stopped_by = "minutes"
         checkpoints.write(network, progress, improved)
         if on_epoch:
             on_epoch(row)
+        for alarm in running_alarms(progress, val) if val else ():
+            if on_alarm and alarm.check not in told:
+                told.add(alarm.check)
+                on_alarm(alarm)
 
     if progress.kept and progress.kept != progress.last:
         network.restore(checkpoints.folder / progress.kept)
-    return Outcome(progress, seconds, images, tuple(alarms(progress, val)))
+    found = tuple(alarms(progress, val))
+    return Outcome(progress, progress.seconds, progress.images, found)
+
+
+@contextmanager
+def memory_said(loader: Loader, doing: str) -> Iterator[None]:
+    """Memory that ran out, as an error that says what to lower.
+
+    Backends tell of their device's memory themselves; this is about the batches.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        shape = "×".join(map(str, (min(loader.batch_size, len(loader)), *loader.pixels.shape[1:])))
+        raise BackendError(
+            f"memory ran out {doing} batches of {shape}",
+            "Give a smaller --batch-size, or a smaller --image-size.",
+        ) from error
 
 
 def watch(min_delta: float, best: float | None, waited: int) -> Watch:
@@ -243,13 +282,13 @@ def watch(min_delta: float, best: float | None, waited: int) -> Watch:
 def steer(row: dict[str, Any], monitor: str) -> float:
     """The number, lower for better, that early stopping and the choice of the best epoch follow.
 
-    With `val_auroc` it is 1 - AUROC, and validation loss decides between equals; where AUROC is
-    undefined, or validation is missing, it is a loss.
+    With `val_auroc` and `val_accuracy` it is 1 minus that, and validation loss decides between
+    equals; where the metric is undefined, or validation is missing, it is a loss.
     """
-    if row.get("val_loss") is None:
+    if monitor == "loss" or row.get("val_loss") is None:
         return float(row["loss"])
-    if monitor == "val_auroc" and row.get("val_auroc") is not None:
-        return 1.0 - float(row["val_auroc"]) + TIE_BREAK * float(row["val_loss"])
+    if monitor in ("val_auroc", "val_accuracy") and row.get(monitor) is not None:
+        return 1.0 - float(row[monitor]) + TIE_BREAK * float(row["val_loss"])
     return float(row["val_loss"])
 
 
@@ -308,6 +347,43 @@ def alarms(progress: Progress, val: Loader | None) -> list[Finding]:
                 f"{last['loss']:.3f}",
                 hint=f"The weights of epoch {progress.best_epoch} were kept. More augmentation, "
                 "dropout or data helps; more epochs don't.",
+            )
+        )
+    return found
+
+
+def running_alarms(progress: Progress, val: Loader) -> list[Finding]:
+    """What looks wrong after an epoch, at the threshold 0.5 in two classes.
+
+    An epoch or two may go wrong at the start; the report's own alarms are about the end.
+    """
+    counts = np.bincount(val.labels, minlength=val.classes)
+    history = progress.history
+    if np.count_nonzero(counts) < 2 or len(history) < 2:
+        return alarms(progress, val)
+    found = alarms(progress, val)
+    epoch, majority = progress.epoch, float(counts.max() / len(val))
+    best = max(float(row["val_accuracy"] or 0) for row in history)
+    if all(row["val_commonest_answer"] == 1 for row in history[-2:]):
+        found.append(
+            Finding(
+                "one-class-predicted",
+                "warning",
+                f"after epoch {epoch} the network answers one class for all {len(val):,} "
+                "validation images",
+                hint="If it stays so: a lower learning rate (medimg lr-find DATASET) or "
+                "--balance class-weight.",
+            )
+        )
+    elif len(history) > 2 and best <= majority:
+        found.append(
+            Finding(
+                "no-better-than-majority",
+                "warning",
+                f"after {epoch} epochs validation accuracy {best:.3f} is no better than always "
+                f"answering the commonest class ({majority:.3f})",
+                hint="If it stays so: another learning rate (medimg lr-find DATASET), more "
+                "epochs, or --balance class-weight.",
             )
         )
     return found

@@ -8,13 +8,15 @@ Source:
 from __future__ import annotations
 
 import math
-import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from medimg.core.errors import PluginError
+from medimg.training.loop import memory_said
 
 if TYPE_CHECKING:
     from medimg.core.loader import Loader
@@ -27,6 +29,10 @@ LEAST_FALL = 0.05
 FEWEST_POINTS = 20
 # the first smoothed losses are nearly raw: their ups and downs are no slope
 SKIPPED = 10
+# beyond this factor between them the seeds have not seen the same thing
+MOST_DISAGREEMENT = 10.0
+RULES = ("steepest", "valley", "minimum")
+RULE = "median of steepest, valley and minimum/10"
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class RangeTest:
         smoothed: Float64[S], exponentially smoothed with bias correction.
         candidates: rule to learning rate, or None where the rule finds none.
         suggestion: None where no rate is safe; `reason` says why, or why this one.
+        seed: of the weights and of the order of the images.
     """
 
     learning_rates: np.ndarray
@@ -47,6 +54,46 @@ class RangeTest:
     suggestion: float | None
     rule: str | None
     reason: str
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """What the range tests of several seeds come to.
+
+    Args:
+        tests: one a seed.
+        candidates: rule to the median over the seeds that have a suggestion.
+        suggestion: the median of the candidates; None where no rate is safe.
+        agreement: the seeds' highest suggestion over their lowest, 1 or more; None for fewer
+            than two suggestions.
+    """
+
+    tests: tuple[RangeTest, ...]
+    candidates: dict[str, float | None]
+    suggestion: float | None
+    rule: str | None
+    reason: str
+    agreement: float | None
+
+
+@contextmanager
+def left_as_it_was(network: Network) -> Iterator[None]:
+    """Puts a network's weights and statistics back, whatever happens meanwhile.
+
+    Raises:
+        PluginError: the network does not take back what it gave.
+    """
+    kept = network.weights()
+    try:
+        yield
+    finally:
+        report = network.set_weights(kept)
+        if len(report.loaded) != len(kept):
+            raise PluginError(
+                "the backend did not take its own weights back: "
+                + ", ".join((*report.missing, *report.unexpected)[:5])
+            )
 
 
 def smooth(losses: np.ndarray, beta: float = SMOOTHING) -> np.ndarray:
@@ -80,28 +127,38 @@ def range_test(
     The network is left as it was. A step is a batch; small parts are gone through again.
     """
     rates = np.geomspace(start, end, steps)
-    losses: list[float] = []
-    best = math.inf
-
-    def step_done(step: int, loss: float) -> bool:
-        nonlocal best
-        if not math.isfinite(loss):
-            return False
-        losses.append(loss)
-        current = smooth(np.array(losses))[-1]
-        best = min(best, current)
-        if on_step:
-            on_step(step, loss)
-        return len(losses) < FEWEST_POINTS // 2 or current <= DIVERGED * best
-
-    with tempfile.TemporaryDirectory() as folder:
-        network.save(Path(folder), training=False)
+    watch = Curve(on_step)
+    with left_as_it_was(network), memory_said(loader, "training on"):
         network.prepare(objective, optimizer, trainable_from)
         network.train_epoch(
-            repeated(loader, steps), rates.astype(np.float32)[:, None], seed=seed, on_step=step_done
+            repeated(loader, steps), rates.astype(np.float32)[:, None], seed=seed, on_step=watch
         )
-        network.restore(Path(folder))
-    return read_curve(rates[: len(losses)], np.array(losses), steps)
+    losses = np.array(watch.losses)
+    return replace(read_curve(rates[: len(losses)], losses, steps), seed=seed)
+
+
+class Curve:
+    """Keeps each step's loss, and stops at divergence."""
+
+    def __init__(self, on_step: Callable[[int, float], object] | None) -> None:
+        self.on_step = on_step
+        self.losses: list[float] = []
+        self.mean, self.best = 0.0, math.inf
+        self.over = False
+
+    def __call__(self, step: int, loss: float) -> bool:
+        # a backend may tell steps that it made before it heard of the end
+        if self.over or not math.isfinite(loss):
+            self.over = True
+            return False
+        self.losses.append(loss)
+        self.mean = SMOOTHING * self.mean + (1 - SMOOTHING) * loss
+        current = self.mean / (1 - SMOOTHING ** len(self.losses))
+        self.best = min(self.best, current)
+        if self.on_step:
+            self.on_step(step, loss)
+        self.over = len(self.losses) >= FEWEST_POINTS // 2 and current > DIVERGED * self.best
+        return not self.over
 
 
 def repeated(loader: Loader, steps: int) -> Iterator[Batch]:
@@ -124,10 +181,9 @@ def read_curve(rates: np.ndarray, losses: np.ndarray, steps: int) -> RangeTest:
         steps: how far it was meant to go.
     """
     smoothed = smooth(losses)
-    nothing: dict[str, float | None] = {"steepest": None, "valley": None, "minimum": None}
 
     def without(reason: str) -> RangeTest:
-        return RangeTest(rates, losses, smoothed, nothing, None, None, reason)
+        return RangeTest(rates, losses, smoothed, dict.fromkeys(RULES), None, None, reason)
 
     if len(losses) < FEWEST_POINTS:
         return without(
@@ -160,7 +216,7 @@ def read_curve(rates: np.ndarray, losses: np.ndarray, steps: int) -> RangeTest:
         smoothed,
         candidates,
         suggestion,
-        "median of steepest, valley and minimum/10",
+        RULE,
         f"the smoothed loss fell by {fall:.0%} up to {rates[lowest]:.1e}; the rules agree within "
         f"a factor of {spread:.1f}" + (", so look at the plot" if spread > 10 else ""),
     )
@@ -173,13 +229,56 @@ def steepest(rates: np.ndarray, smoothed: np.ndarray, lowest: int) -> float:
 
 
 def valley(rates: np.ndarray, smoothed: np.ndarray, lowest: int) -> float:
-    """Two thirds along the longest run of falling loss (the rule of ESRI and fastai)."""
-    falls = np.diff(smoothed[: lowest + 1]) < 0
-    falls[:SKIPPED] = False
-    best_start, best_length, start = 0, 0, 0
-    for place, falling in enumerate(np.append(falls, False)):
-        if not falling:
-            if place - start > best_length:
-                best_start, best_length = start, place - start
-            start = place + 1
-    return float(rates[best_start + int(best_length * 2 / 3)])
+    """The middle of the longest valley: fastai's default rule.
+
+    The valley is as long as the longest falling subsequence before the minimum, and ends with it.
+    """
+    losses = smoothed[SKIPPED : lowest + 1]
+    length = np.ones(len(losses), int)
+    for place in range(1, len(losses)):
+        higher = losses[:place] > losses[place]
+        length[place] += length[:place][higher].max(initial=0)
+    end = int(np.argmax(length))
+    start, third = end - int(length[end]), length[end] / 3
+    return float(rates[SKIPPED + max(start + int(third) + int(third / 2), 0)])
+
+
+def agree(tests: Iterable[RangeTest]) -> Agreed:
+    """One suggestion from the tests of several seeds, or none with the reason."""
+    tests = tuple(tests)
+    safe = [test for test in tests if test.suggestion is not None]
+    rates = [float(test.suggestion) for test in safe if test.suggestion is not None]
+    agreement = max(rates) / min(rates) if len(rates) > 1 else None
+
+    def without(reason: str) -> Agreed:
+        return Agreed(tests, dict.fromkeys(RULES), None, None, reason, agreement)
+
+    if not safe:
+        many = f" (so with each of {len(tests)} seeds)" if len(tests) > 1 else ""
+        return without(tests[0].reason + many)
+    if len(safe) * 2 <= len(tests):
+        other = next(test for test in tests if test.suggestion is None)
+        return without(
+            f"no safe suggestion: {len(safe)} of {len(tests)} seeds shows a rate; with seed "
+            f"{other.seed}: {other.reason.removeprefix('no safe suggestion: ')}"
+        )
+    if agreement is not None and agreement > MOST_DISAGREEMENT:
+        return without(
+            f"no safe suggestion: the seeds disagree by a factor of {agreement:.0f} "
+            f"({min(rates):.1e} to {max(rates):.1e}); more --steps or a larger batch helps"
+        )
+    if len(tests) == 1:
+        only = tests[0]
+        return Agreed(tests, only.candidates, only.suggestion, only.rule, only.reason, None)
+    candidates: dict[str, float | None] = {
+        rule: float(np.median([float(test.candidates[rule] or 0) for test in safe]))
+        for rule in RULES
+    }
+    found = [rate for rate in candidates.values() if rate is not None]
+    spread = max(found) / min(found)
+    reason = (
+        f"{len(safe)} of {len(tests)} seeds agree within a factor of {agreement:.1f} "
+        f"({min(rates):.1e} to {max(rates):.1e}); the rules agree within a factor of {spread:.1f}"
+        + (", so look at the plot" if spread > 10 else "")
+    )
+    return Agreed(tests, candidates, float(np.median(found)), RULE, reason, agreement)

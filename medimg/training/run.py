@@ -22,15 +22,22 @@ from medimg.core.runs import (
     write_run_splits,
 )
 from medimg.core.types import Finding, LoadReport, Network
+from medimg.training.events import FOLDER as EVENTS
+from medimg.training.events import Events
 from medimg.training.experiment import Experiment, model_card
 from medimg.training.loop import PREDICT_BATCH, Checkpoints, Progress, fit
-from medimg.training.prediction import predict_logits, softmax
+from medimg.training.prediction import predict_logits, probabilities_of
+from medimg.training.recalibration import alarm, recalibration_of, recalibration_result
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from medimg.balance._planning import Balance
     from medimg.core.scored import Scored
     from medimg.core.types import RuntimeInfo
 
 HISTORY = "history.csv"
+BALANCE = "balance.json"
 VAL_PREDICTIONS = "predictions/val.csv"
 
 
@@ -52,10 +59,13 @@ class Finished:
 
 
 def start_folder(experiment: Experiment, folder: Path) -> None:
-    """Writes the recipe and the split, so that a killed run can be gone on with."""
+    """Writes the recipe, the split and the balance, so that a killed run can be gone on with."""
     data = experiment.data
-    write_recipe(folder / RECIPE, experiment.recipe)
     write_run_splits(folder / SPLITS, data.index.samples, data.sha256())
+    if experiment.balance is not None:
+        write_atomically(folder / BALANCE, experiment.balance.file_text(data.split_hash))
+    # last: a folder that holds a recipe can be gone on with
+    write_recipe(folder / RECIPE, experiment.recipe)
 
 
 def train_run(
@@ -68,22 +78,30 @@ def train_run(
     resume: Progress | None = None,
     parent: str | None = None,
     before: dict[str, float | None] | None = None,
+    inherited: Mapping[str, Any] | None = None,
     loaded: LoadReport | None = None,
     on_step: Callable[[int, int, float], object] | None = None,
     on_epoch: Callable[[dict[str, float | None]], object] | None = None,
+    on_alarm: Callable[[Finding], object] | None = None,
 ) -> Finished:
     """Trains, and fills the run folder with all but report.json.
 
     Args:
         metrics: name to function, computed on validation.
-        before: validation metrics of the parent, for finetune.
+        before, inherited: the parent's validation metrics and recalibration, for finetune.
     """
     start_folder(experiment, folder)
     rows: list[dict[str, float | None]] = list(resume.history) if resume else []
+    if rows:
+        # the run may have been killed between its last checkpoint and this file
+        write_history(folder / HISTORY, rows)
+    events = Events(folder / EVENTS, rows) if experiment.recipe.tensorboard else None
 
     def epoch_done(row: dict[str, float | None]) -> None:
         rows.append(row)
         write_history(folder / HISTORY, rows)
+        if events:
+            events.add(row)
         if on_epoch:
             on_epoch(row)
 
@@ -100,14 +118,24 @@ def train_run(
         resume=resume,
         on_step=on_step,
         on_epoch=epoch_done,
+        on_alarm=on_alarm,
     )
-    predictions = validation_predictions(experiment, network)
+    logits = validation_logits(experiment, network)
+    truth = experiment.val.labels if experiment.val is not None else None
+    recalibration = recalibration_of(
+        experiment.recipe, experiment.balance, logits, truth, inherited
+    )
+    told = recalibration_result(
+        recalibration, experiment.balance, logits, truth, experiment.classes, experiment.positive
+    )
+    card = recalibration.card() if recalibration else None
+    predictions = predictions_from(experiment, logits, card)
     threshold = operating_point(predictions, experiment.positive)
     values: dict[str, float | None] = {}
     if predictions is not None:
         write_predictions(folder / VAL_PREDICTIONS, predictions)
         values = metric_values(predictions, experiment.positive, threshold, metrics)
-    save_model(experiment, network, folder, threshold)
+    save_model(experiment, network, folder, threshold, card)
     result = {
         "model": experiment.spec.name,
         "parameters": {
@@ -127,11 +155,15 @@ def train_run(
         "weights": weights_taken(loaded),
         "split": experiment.data.split_note,
         "resize": experiment.recipe.resize,
+        "balance": balance_result(experiment.balance),
+        "recalibration": told,
         "artifacts": [RECIPE, SPLITS, HISTORY, MODEL_CARD]
+        + ([BALANCE] if experiment.balance is not None else [])
         + ([VAL_PREDICTIONS] if predictions is not None else []),
     }
     findings = (
         *experiment.findings,
+        *alarm(told),
         *answers_of(predictions, experiment.positive, threshold),
         *outcome.findings,
     )
@@ -148,15 +180,43 @@ def weights_taken(loaded: LoadReport | None) -> dict[str, Any] | None:
     }
 
 
-def validation_predictions(experiment: Experiment, network: Network) -> Predictions | None:
-    """Predictions on the validation part; None where there is none."""
+def balance_result(balance: Balance | None) -> dict[str, Any] | None:
+    """What the report says of balancing; None where there was none."""
+    from medimg.balance._planning import note_on_patients
+
+    if balance is None:
+        return None
+    result = balance.result()
+    return {**result, "file": BALANCE, "note": note_on_patients(result) or None}
+
+
+def validation_logits(experiment: Experiment, network: Network) -> np.ndarray | None:
+    """Float32[N, K] on the validation part; None where there is none."""
     if experiment.val is None:
         return None
-    logits = predict_logits(network, experiment.val.images(PREDICT_BATCH), len(experiment.classes))
+    return predict_logits(network, experiment.val.images(PREDICT_BATCH), len(experiment.classes))
+
+
+def validation_predictions(
+    experiment: Experiment, network: Network, recalibration: Mapping[str, Any] | None = None
+) -> Predictions | None:
+    """Predictions on the validation part; None where there is none.
+
+    Args:
+        recalibration: as it stands in a model.json.
+    """
+    return predictions_from(experiment, validation_logits(experiment, network), recalibration)
+
+
+def predictions_from(
+    experiment: Experiment, logits: np.ndarray | None, recalibration: Mapping[str, Any] | None
+) -> Predictions | None:
+    if logits is None:
+        return None
     records = experiment.data.records
     return predictions_of(
         experiment.val_samples,
-        softmax(logits),
+        probabilities_of(logits, {"recalibration": recalibration}),
         experiment.classes,
         (records[s.path].sha256 for s in experiment.val_samples),
         "val",
@@ -226,13 +286,14 @@ def save_model(
     network: Network,
     folder: Path,
     threshold: Mapping[str, Any] | None,
+    recalibration: Mapping[str, Any] | None = None,
 ) -> None:
     try:
         (folder / MODEL).mkdir(parents=True, exist_ok=True)
         network.save(folder / MODEL, training=False)
     except OSError as error:
         raise cannot_write(folder / MODEL, error) from error
-    write_atomically(folder / MODEL_CARD, model_card(experiment, threshold))
+    write_atomically(folder / MODEL_CARD, model_card(experiment, threshold, recalibration))
 
 
 def columns(history: list[dict[str, float | None]]) -> dict[str, list[float | None]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -13,8 +14,8 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from medimg.api import PluginError, SamplingPlan
+from medimg.balance._planning import check_plan, note_on_probabilities, shares
 from medimg.cli.main import run
-from medimg.commands.balance import check_plan, note_on_probabilities, shares
 
 
 @pytest.fixture
@@ -68,6 +69,111 @@ def test_resampling_touches_train_alone(folder, capsys, method, size):
     assert used == result["after"]
     assert written["split_hash"] == report_of("b")["dataset"]["split_hash"]
     assert written["seed"] == 3
+
+
+@pytest.mark.parametrize("method", ["smote", "borderline-smote", "adasyn"])
+def test_synthetic_pictures_have_parents_in_train(folder, capsys, method):
+    assert run(["balance", folder, "--method", method, "--name", "b", "--seed", "3"]) == 0
+    result = report_of("b")["result"]
+    assert result["before"] == {"NORMAL": 30, "PNEUMONIA": 10}
+    assert result["synthetic"] == result["after"]["PNEUMONIA"] - 10
+    assert 26 <= result["after"]["PNEUMONIA"] <= 34 and result["after"]["NORMAL"] == 30
+    assert f"{result['synthetic']} synthetic pictures are blended" in result["note"]
+    assert "both in train: validation and test lend nothing" in capsys.readouterr().out
+    written = json.loads(Path("runs/b/balance.json").read_text())
+    assert len(written["made"]) == result["synthetic"]
+    for made in written["made"]:
+        assert made["class"] == "PNEUMONIA"
+        assert all(p.startswith("train/PNEUMONIA/") for p in made["parents"])
+    assert set(written["images"].values()) == {1}
+
+
+def test_written_pictures_are_blended_from_the_parents_in_the_table(folder, capsys):
+    line = ["balance", folder, "--method", "smote", "--name", "b", "--write-images", "out/syn"]
+    assert run(line) == 0
+    assert "Synthetic pictures: out/syn, 20 of them" in capsys.readouterr().out
+    with Path("out/syn/synthetic.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [r["path"] for r in rows] == [f"PNEUMONIA/{n:02d}.png" for n in range(1, 21)]
+    for row in rows:
+        first, second = (
+            cv2.imread(f"{folder}/{row[name]}", cv2.IMREAD_UNCHANGED).astype(float)
+            for name in ("first", "second")
+        )
+        made = cv2.imread(f"out/syn/{row['path']}", cv2.IMREAD_UNCHANGED)
+        assert made.dtype == np.uint8 and made.shape == first.shape
+        between = first + float(row["share"]) * (second - first)
+        # the share is rounded to 32768ths
+        assert abs(made - between).max() <= 0.5 + 255 / 65_536
+    pairs = json.loads(Path("runs/b/balance.json").read_text())["made"]
+    assert [p["parents"] for p in pairs] == [[r["first"], r["second"]] for r in rows]
+    assert report_of("b")["result"]["images"] == "out/syn"
+
+
+def test_parents_of_two_sizes_and_colours(folder):
+    for number in range(5):
+        file = Path(folder) / "train" / "PNEUMONIA" / f"trainP{number}.png"
+        draw = np.random.default_rng(number)
+        assert cv2.imwrite(str(file), draw.integers(0, 256, (12, 7, 3), np.uint8))
+    assert run(["balance", folder, "--method", "smote", "--write-images", "syn", "-q"]) == 0
+    with Path("syn/synthetic.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    colours = set()
+    for row in rows:
+        parents = [
+            cv2.imread(f"{folder}/{row[name]}", cv2.IMREAD_UNCHANGED)
+            for name in ("first", "second")
+        ]
+        made = cv2.imread(f"syn/{row['path']}", cv2.IMREAD_UNCHANGED)
+        assert made.shape[:2] == parents[0].shape[:2]
+        assert (made.ndim == 3) == any(p.ndim == 3 for p in parents)
+        colours.add(tuple(p.ndim for p in parents))
+        if float(row["share"]) < 1e-2 and parents[0].ndim == made.ndim:
+            assert abs(made.astype(int) - parents[0]).max() <= 3
+    assert len(colours) > 1
+
+
+def test_pictures_are_not_written_where_they_would_mix_with_others(folder, capsys):
+    line = ["balance", folder, "--method", "smote", "--write-images"]
+    assert run([*line, f"{folder}/train/SYNTHETIC"]) == 3
+    assert "lies in the dataset: synthetic pictures would be read" in capsys.readouterr().err
+    Path("full").mkdir()
+    Path("full/mine.txt").write_text("mine")
+    assert run([*line, "full"]) == 3
+    assert "full exists and is not an empty folder" in capsys.readouterr().err
+    assert not Path("runs").exists() and sorted(Path("full").iterdir()) == [Path("full/mine.txt")]
+
+
+def test_a_full_disk_is_said_before_anything_is_written(folder, capsys, monkeypatch):
+    usage = shutil.disk_usage(".")._replace(free=100)
+    monkeypatch.setattr("shutil.disk_usage", lambda place: usage)
+    line = ["balance", folder, "--method", "smote", "--write-images", "syn"]
+    assert run(line) == 3
+    assert "20 synthetic pictures take up to 2 KB, and 0 KB are free" in capsys.readouterr().err
+    assert not Path("syn").exists()
+
+
+def test_a_method_without_pictures_has_none_to_write(folder, capsys):
+    assert run(["balance", folder, "--method", "oversample", "--write-images", "syn"]) == 2
+    assert "oversample makes no pictures here" in capsys.readouterr().err
+    assert not Path("syn").exists()
+
+
+def test_a_class_that_is_too_small_is_named(folder, capsys):
+    for file in sorted(Path(folder).glob("train/PNEUMONIA/*"))[4:]:
+        file.unlink()
+    assert run(["balance", folder, "--method", "smote"]) == 3
+    err = capsys.readouterr().err
+    assert "smote needs 6 images of each class in the training part" in err
+    assert "PNEUMONIA has 4" in err and "oversample" in err
+
+
+def test_a_broken_picture_is_named(folder, capsys):
+    file = sorted(Path(folder).glob("train/NORMAL/*"))[0]
+    file.write_bytes(b"no picture")
+    assert run(["balance", folder, "--method", "smote"]) == 3
+    err = capsys.readouterr().err
+    assert "1 of the 40 training images can't be read, the first train/NORMAL/" in err
 
 
 def test_a_dataset_without_splits_is_split_first(folder, tmp_path, capsys):

@@ -45,6 +45,20 @@ def test_the_same_seed_gives_the_same_curve(medimg, phantoms):
     assert results[0]["curve"] == results[1]["curve"] != results[2]["curve"]
 
 
+def test_several_seeds_are_told_with_their_agreement(medimg, phantoms):
+    answer = medimg("lr-find", phantoms, *LINEAR, "--seeds", "4", "--seed", "5", "--json")
+    assert answer.code == 0, answer.err
+    result = answer.report["result"]
+    assert [test["seed"] for test in result["seeds"]] == [5, 6, 7, 8]
+    assert result["seeds"][0]["curve"] == result["curve"] != result["seeds"][1]["curve"]
+    rates = [t["suggestion"] for t in result["seeds"] if t["suggestion"]]
+    assert result["agreement"] == pytest.approx(max(rates) / min(rates))
+    assert f"seeds agree within a factor of {result['agreement']:.1f}" in result["reason"]
+    one = medimg("lr-find", phantoms, *LINEAR, "--seeds", "1", "--seed", "6", "--json").report
+    assert one["result"]["agreement"] is None
+    assert one["result"]["curve"] == result["seeds"][1]["curve"]
+
+
 def test_rates_too_low_to_learn_give_no_suggestion(medimg, phantoms):
     answer = medimg(
         "lr-find", phantoms, *LINEAR, "--start", "1e-12", "--end", "1e-10", "--json",

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
@@ -244,6 +246,86 @@ def test_two_classes_always_have_a_positive_one(medimg, train, draw_folder):
 
 def test_classes_whose_names_tell_are_not_guessed(train):
     assert "positive-guessed" not in train("a").err
+
+
+# -- pre-flight, minutes, events ---------------------------------------------------------------
+
+
+def test_the_pre_flight_changes_no_number(train):
+    assert train("with", "--seed", "4").code == 0
+    assert train("without", "--seed", "4", "--no-preflight").code == 0
+    assert bytes_of("with") == bytes_of("without")
+
+
+def test_a_loss_that_does_not_fit_the_labels_is_refused(train, monkeypatch):
+    from dataclasses import replace
+
+    from medimg_linear import network as module
+
+    right = module.loss_and_gradient
+
+    def swapped(scores, batch, objective):
+        return right(scores, replace(batch, targets=batch.targets[:, ::-1]), objective)
+
+    monkeypatch.setattr(module, "loss_and_gradient", swapped)
+    answer = train("a")
+    assert answer.code == 1, answer.err
+    assert "Error: loss-mismatch: the backend's loss on 8 pictures is " in answer.err
+    assert "--no-preflight" in answer.err and not Path("runs/a/recipe.yaml").exists()
+    assert train("b", "--no-preflight").code == 0
+
+
+def test_a_warning_of_the_pre_flight_stands_in_the_report(train, draw_folder):
+    data = draw_folder("d", EVEN)
+    for number, file in enumerate(sorted(data.rglob("*.png"))):
+        # pictures that differ in one corner pixel teach nothing
+        pixels = np.full((32, 32), 100, np.uint8)
+        pixels[0, 0], pixels[0, 1] = number * 2 % 256, number
+        cv2.imwrite(str(file), pixels)
+    allow = ("--allow", "duplicates-across-splits", "--allow", "duplicates-across-classes")
+    answer = train("a", *allow, "--freeze", "none", "--json", "--image-size", "8", data=data)
+    assert answer.code == 0, answer.err
+    (found,) = [f for f in answer.report["findings"] if f["check"] == "cannot-overfit"]
+    assert f"Warning: cannot-overfit: {found['message']}" in answer.err
+
+
+def test_minutes_do_not_go_with_one_cycle(train):
+    answer = train("a", "--minutes", "5")
+    assert answer.code == 2 and "--schedule plateau" in answer.err
+    answer = train("b", "--minutes", "0.00001", "--schedule", "constant", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.report["result"]["stopped_by"] == "minutes"
+    assert answer.report["result"]["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("--mixup", "0.4"),
+        ("--focal-gamma", "2"),
+        ("--label-smoothing", "0.1"),
+        ("--clip-norm", "0.01", "--optimizer", "sgd"),
+        ("--optimizer", "adamw", "--weight-decay", "0.5"),
+    ],
+    ids=lambda settings: settings[0],
+)
+def test_each_setting_changes_the_training(train, settings):
+    same = tuple(s for s in settings if s in ("--optimizer", "sgd", "adamw"))
+    assert train("plain", *same).code == 0
+    answer = train("changed", *settings)
+    assert answer.code == 0, answer.err
+    assert bytes_of("plain") != bytes_of("changed")
+
+
+def test_events_for_tensorboard(medimg, train):
+    pytest.importorskip("tensorboard.compat.proto")
+    assert train("a", "--tensorboard").code == 0
+    (file,) = Path("runs/a/tensorboard").glob("events.out.tfevents.*")
+    # the version, and a record an epoch
+    data, records = file.read_bytes(), 0
+    while data:
+        data, records = data[int.from_bytes(data[:8], "little") + 16 :], records + 1
+    assert records == 4
 
 
 # -- trouble while training ------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from medimg.manager import plugins
 
 pytestmark = pytest.mark.contract
 
+SMALL_VGG = {"head": ("flatten", "fc16"), "height": 40, "width": 40, "scaling": "caffe"}
 MODELS = {"cnn2": 48, "cnn3": 48, "cnn3bn": 48, "cnn4gray": 48, "resnet18-small": 28}
 ADAM = {"name": "adam", "betas": (0.9, 0.999)}
 # at larger rates ten steps make more of a rounding error than 1e-4: the same network in the same
@@ -23,11 +24,11 @@ TOLERANCE = 1e-4
 
 def case(name, model, **changes):
     """A network of the registry without dropout, whose draws no two frameworks share."""
-    spec = plugins().registry().model(model).spec(changes.pop("classes", 2), MODELS[model])
+    spec = plugins().registry().model(model).spec(changes.pop("classes", 2), MODELS.get(model))
     head = tuple(layer for layer in spec.head if not layer.startswith("dropout"))
     return {
         "name": name,
-        "spec": asdict(replace(spec, head=head, **changes.pop("spec", {}))),
+        "spec": asdict(replace(spec, **{"head": head, **changes.pop("spec", {})})),
         "seed": 3,
         "rate": 1e-3,
         "optimizer": ADAM,
@@ -50,6 +51,9 @@ def all_cases():
         case("sgd-resnet", "resnet18-small", optimizer=settings["sgd"], rate=3e-4),
         case("frozen", "cnn3bn", trainable_from=1, rate=1e-4),
         case("frozen-resnet", "resnet18-small", trainable_from=4, rate=1e-4),
+        # the one backbone that is the same network in both libraries
+        case("vgg16", "vgg16", spec=SMALL_VGG, rate=1e-5),
+        case("frozen-vgg16", "vgg16", spec=SMALL_VGG, trainable_from=3, rate=1e-4),
         *(
             case(scaling, "cnn3bn", spec={"scaling": scaling}, rate=1e-4)
             for scaling in ("signed", "imagenet", "caffe")
@@ -80,7 +84,7 @@ def pair(folder: Path, name: str) -> tuple[dict, dict]:
     return torch, keras
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, "vgg16"])
 def test_networks_start_from_the_same_weights(answers, name):
     torch, keras = pair(answers, name)
     firsts = [key for key in torch if key.startswith("first:")]

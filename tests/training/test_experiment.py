@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from medimg.core.errors import UsageError
+from medimg.core.loader import Loader
 from medimg.core.recipe import Recipe
 from medimg.core.types import DatasetIndex, RuntimeInfo, Sample
 from medimg.manager import plugins
 from medimg.training.experiment import (
+    balance_of,
     balanced,
     choose_model,
     choose_size,
@@ -98,13 +100,23 @@ def test_the_lowest_trained_stage(settings, pretrained, lowest):
 
 
 def test_balancing():
+    pixels = np.arange(12, dtype=np.uint8).reshape(12, 1, 1, 1)
     labels = np.array([0] * 9 + [1] * 3)
-    rows, weights = balanced("none", labels, [None] * 12, 0, plugins())
-    assert rows.tolist() == list(range(12)) and weights is None
-    rows, weights = balanced("class-weight", labels, [None] * 12, 0, plugins())
-    totals = [weights[labels[rows] == k].sum() for k in (0, 1)]
-    assert totals[0] == pytest.approx(totals[1])
-    rows, _ = balanced("oversample", labels, [None] * 12, 0, plugins())
-    assert np.bincount(labels[rows]).tolist() == [9, 9]
+    plain = Loader(pixels, np.arange(12), labels, 2, 4)
+    samples = tuple(Sample(f"{n}.png", "ab"[k], split="train") for n, k in enumerate(labels))
+    index = DatasetIndex("d", None, "folder", None, samples, ("a", "b"))
+
+    def loader(method: str) -> Loader:
+        recipe = Recipe(balance=method)
+        data = SimpleNamespace(index=index)
+        return balanced(plain, balance_of(recipe, data, samples, plugins(), None))
+
+    assert loader("none") is plain
+    weighted = loader("class-weight")
+    assert weighted.rows.tolist() == list(range(12))
+    assert np.bincount(labels, weighted.weights) == pytest.approx([6, 6])
+    repeated = loader("oversample")
+    assert np.bincount(repeated.labels).tolist() == [9, 9]
+    assert (labels[repeated.rows] == repeated.labels).all()
     with pytest.raises(UsageError, match="no way to balance is called 'overample'"):
-        balanced("overample", labels, [None] * 12, 0, plugins())
+        loader("overample")

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from medimg.core.errors import InputError, Refused
+from medimg.core.errors import BackendError, InputError, Refused
 from medimg.core.loader import Loader
 from medimg.core.recipe import Recipe
 from medimg.core.types import ModelSpec, Objective, Optimizer
@@ -29,7 +29,9 @@ def network():
     return engine.LinearBackend().build(SPEC, 0)[0]
 
 
-def trained(folder, train=None, val=None, resume=None, net=None, on_epoch=None, **settings):
+def trained(
+    folder, train=None, val=None, resume=None, net=None, on_epoch=None, on_alarm=None, **settings
+):
     recipe = Recipe(**{"epochs": 5, "learning_rate": 0.01, "schedule": "constant", **settings})
     net = net or network()
     outcome = fit(
@@ -44,6 +46,7 @@ def trained(folder, train=None, val=None, resume=None, net=None, on_epoch=None, 
         positive=1,
         resume=resume,
         on_epoch=on_epoch,
+        on_alarm=on_alarm,
     )
     return outcome, net
 
@@ -168,6 +171,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_state(tmp_path, monk
         checkpoints.write(net, progress, True)
     assert json.loads((tmp_path / "state.json").read_text()) == before
     assert (tmp_path / before["last"]).is_dir()
+    assert [folder.name for folder in tmp_path.glob("epoch-*")] == [before["last"]]
 
 
 def test_what_steers():
@@ -178,6 +182,9 @@ def test_what_steers():
     assert better_loss < steer(row, "val_auroc") < steer(row | {"val_auroc": 0.79}, "val_auroc")
     assert steer(row | {"val_auroc": None}, "val_auroc") == 0.5
     assert steer({"loss": 1.0}, "val_auroc") == 1.0
+    row["val_accuracy"] = 0.9
+    assert steer(row, "val_accuracy") == pytest.approx(0.1, abs=1e-5)
+    assert steer(row, "loss") == 1.0
 
 
 def test_overfitting_needs_a_rise_and_time():
@@ -186,3 +193,92 @@ def test_overfitting_needs_a_rise_and_time():
     assert not is_overfitted(best, last, 2)
     assert not is_overfitted(best, last | {"val_loss": 0.43}, 3)
     assert not is_overfitted(best, last | {"loss": 0.6}, 3)
+
+
+# -- while it runs -----------------------------------------------------------------------------
+
+
+def test_minutes_stop_before_the_epoch_that_would_end_too_late(tmp_path, monkeypatch):
+    """A clock on which an epoch takes a minute."""
+    from medimg.training import loop
+
+    ticks = iter(range(0, 10_000))
+    # started, trained, ended: an epoch lasts two ticks of half a minute
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: 30.0 * next(ticks))
+    outcome, _ = trained(tmp_path, epochs=50, minutes=3.5)
+    assert (outcome.progress.epoch, outcome.progress.stopped_by) == (3, "minutes")
+    assert outcome.progress.elapsed_s == 180
+    state = Checkpoints(tmp_path).read()
+    assert state is not None and (state.stopped_by, state.elapsed_s) == ("minutes", 180)
+
+
+def test_minutes_too_few_for_an_epoch_still_train_one(tmp_path):
+    outcome, _ = trained(tmp_path, epochs=50, minutes=1e-9)
+    assert (outcome.progress.epoch, outcome.progress.stopped_by) == (1, "minutes")
+
+
+def test_a_resumed_run_counts_the_images_of_both_parts(tmp_path):
+    def stop(row):
+        if row["epoch"] == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        trained(tmp_path, on_epoch=stop)
+    state = Checkpoints(tmp_path).read()
+    assert state is not None
+    before = state.seconds
+    again, _ = trained(tmp_path, resume=state)
+    assert again.images == 5 * 64 and again.seconds > before > 0
+
+
+def alarms_told(folder, **settings):
+    told = []
+    trained(folder, on_alarm=told.append, **settings)
+    return told
+
+
+def test_alarms_are_told_once_while_it_runs(tmp_path):
+    noise = alarms_told(
+        tmp_path / "a", train=part(64, 0, signal=0), val=part(40, 2, signal=0), epochs=20,
+        learning_rate=0.05,
+    )  # fmt: skip
+    assert [f.check for f in noise].count("overfitting") == 1
+    assert alarms_told(tmp_path / "b") == []
+
+
+def test_a_network_that_answers_one_class_is_told(tmp_path):
+    net = network()
+    net.trained["output/bias"][:] = -50
+    (told,) = alarms_told(tmp_path, net=net, epochs=4, learning_rate=1e-6)
+    assert told.check == "one-class-predicted"
+    assert (
+        told.message == "after epoch 2 the network answers one class for all 32 validation images"
+    )
+
+
+def test_no_better_than_the_majority_is_told(tmp_path):
+    """Three of four are of one class, and half of the answers are wrong."""
+    val = part(40, 2)
+    val.labels[:] = np.arange(40) % 4 == 0
+    told = alarms_told(tmp_path, val=val, epochs=4)
+    assert told[0].check == "no-better-than-majority"
+    assert "(0.750)" in told[0].message
+
+
+@pytest.mark.parametrize("place", ["train", "val"])
+def test_a_batch_larger_than_memory_says_what_to_lower(tmp_path, place):
+    class Full(Loader):
+        def gather(self, picked, draws):
+            raise MemoryError
+
+        def images(self, batch_size=None):
+            raise MemoryError
+
+    parts = {"train": part(64, 0), "val": part(32, 1)}
+    plain = parts[place]
+    parts[place] = Full(plain.pixels, plain.rows, plain.labels, plain.classes, plain.batch_size)
+    with pytest.raises(BackendError) as caught:
+        trained(tmp_path, parts["train"], parts["val"])
+    assert "batches of 16×8×8×1" in caught.value.message
+    assert "--batch-size" in caught.value.hint
+    assert Checkpoints(tmp_path).read() is None

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 
+from medimg.core.errors import BackendError
 from medimg.core.loader import Loader
 from medimg.core.types import ModelSpec, Objective, Optimizer
-from medimg.training.lr_finder import range_test, read_curve, repeated, smooth
+from medimg.training.lr_finder import (
+    Curve,
+    agree,
+    left_as_it_was,
+    range_test,
+    read_curve,
+    repeated,
+    smooth,
+    valley,
+)
 
 RATES = np.geomspace(1e-6, 1.0, 100)
+LOGISTIC = ModelSpec("logistic", "logistic", (), ("flatten",), 8, 8, 1, 1)
+
+
+def digest(weights: dict[str, np.ndarray]) -> str:
+    """One hash over names and bytes."""
+    sha = hashlib.sha256()
+    for name in sorted(weights):
+        sha.update(name.encode() + weights[name].tobytes())
+    return sha.hexdigest()
 
 
 def sigmoid_fall(centre: float, width: float = 0.4) -> np.ndarray:
@@ -70,9 +91,8 @@ def loader():
 
 def test_the_network_is_left_as_it_was(loader):
     engine = pytest.importorskip("medimg_linear.engine")
-    spec = ModelSpec("logistic", "logistic", (), ("flatten",), 8, 8, 1, 1)
-    network, _ = engine.LinearBackend().build(spec, 0)
-    before = network.weights()
+    network, _ = engine.LinearBackend().build(LOGISTIC, 0)
+    before = digest(network.weights())
     seen = []
     test = range_test(
         network, loader, objective=Objective(), optimizer=Optimizer(), steps=60,
@@ -80,8 +100,7 @@ def test_the_network_is_left_as_it_was(loader):
     )  # fmt: skip
     assert seen == test.losses.tolist() and len(seen) > 20
     assert np.ptp(test.losses) > 0.1
-    for name, array in network.weights().items():
-        np.testing.assert_array_equal(array, before[name])
+    assert digest(network.weights()) == before
 
 
 def test_small_parts_are_gone_through_again(loader):
@@ -89,3 +108,111 @@ def test_small_parts_are_gone_through_again(loader):
     assert len(batches) == 8
     first, second = (sorted(bytes(i) for b in batches[n : n + 3] for i in b.images) for n in (0, 3))
     assert first == second
+
+
+def test_the_network_is_put_back_when_something_breaks():
+    engine = pytest.importorskip("medimg_linear.engine")
+    network, _ = engine.LinearBackend().build(LOGISTIC, 0)
+    before = network.weights()
+    with pytest.raises(KeyboardInterrupt), left_as_it_was(network):
+        network.trained["output/kernel"][:] = 7
+        raise KeyboardInterrupt
+    assert digest(network.weights()) == digest(before)
+
+
+def test_a_backend_may_tell_steps_late():
+    """An accelerator's losses come ten at a time: those after the end are left out."""
+    curve = Curve(None)
+    answers = [curve(step, loss) for step, loss in enumerate([1.0] * 12 + [50.0] * 6 + [1.0] * 9)]
+    assert answers.index(False) > 11 and not any(answers[answers.index(False) :])
+    assert len(curve.losses) == answers.index(False) + 1
+    broken = Curve(None)
+    assert [broken(0, 1.0), broken(1, float("nan")), broken(2, 1.0)] == [True, False, False]
+    assert broken.losses == [1.0]
+
+
+def fastai_valley(lrs, losses):
+    """`fastai.callback.schedule.valley` (Apache-2.0), its plotting left out."""
+    n = len(losses)
+    max_start, max_end = 0, 0
+    lds = [1] * n
+    for i in range(1, n):
+        for j in range(0, i):
+            if (losses[i] < losses[j]) and (lds[i] < lds[j] + 1):
+                lds[i] = lds[j] + 1
+            if lds[max_end] < lds[i]:
+                max_end = i
+                max_start = max_end - lds[max_end]
+    sections = (max_end - max_start) / 3
+    idx = max_start + int(sections) + int(sections / 2)
+    return float(lrs[idx])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_valley_is_that_of_fastai(seed):
+    noise = np.random.default_rng(seed).normal(0, 0.05, 100)
+    losses = smooth(sigmoid_fall(1e-3) + noise)
+    lowest = 10 + int(np.argmin(losses[10:]))
+    expected = fastai_valley(RATES[10 : lowest + 1], losses[10 : lowest + 1])
+    assert valley(RATES, losses, lowest) == expected
+
+
+def test_a_batch_larger_than_memory_says_what_to_lower(loader):
+    class Full(Loader):
+        def gather(self, picked, draws):
+            raise MemoryError
+
+    engine = pytest.importorskip("medimg_linear.engine")
+    network, _ = engine.LinearBackend().build(LOGISTIC, 0)
+    full = Full(loader.pixels, loader.rows, loader.labels, 2, 16)
+    with pytest.raises(BackendError, match="memory ran out") as caught:
+        range_test(network, full, objective=Objective(), optimizer=Optimizer(), steps=30)
+    assert "--batch-size" in caught.value.hint
+
+
+# -- several seeds ---------------------------------------------------------------------------------
+
+
+def at(centre: float):
+    return read_curve(RATES, sigmoid_fall(centre), 100)
+
+
+FLAT = read_curve(RATES, np.full(100, 0.7), 100)
+
+
+def test_seeds_that_agree_give_their_median_with_the_factor():
+    tests = [at(1e-3), at(2e-3), at(1.5e-3)]
+    found = agree(tests)
+    rates = [test.suggestion for test in tests]
+    assert found.agreement == pytest.approx(max(rates) / min(rates))
+    for rule, rate in found.candidates.items():
+        assert rate == np.median([test.candidates[rule] for test in tests])
+    assert found.suggestion == np.median(list(found.candidates.values()))
+    assert f"3 of 3 seeds agree within a factor of {found.agreement:.1f}" in found.reason
+
+
+def test_one_seed_is_its_own_answer():
+    found = agree([at(1e-3)])
+    assert (found.suggestion, found.reason) == (at(1e-3).suggestion, at(1e-3).reason)
+    assert found.agreement is None
+
+
+@pytest.mark.parametrize(
+    "tests, words",
+    [
+        ([FLAT, FLAT, FLAT], "the curve is flat (the loss fell by 0.0%)"),
+        ([at(1e-3), FLAT, FLAT], "1 of 3 seeds shows a rate; with seed 0: the curve is flat"),
+        ([at(1e-5), at(1e-3), at(1e-2)], "the seeds disagree by a factor of"),
+        ([FLAT], "the curve is flat"),
+    ],
+)
+def test_seeds_without_a_common_rate_give_none(tests, words):
+    found = agree(tests)
+    assert found.suggestion is None and found.rule is None
+    assert set(found.candidates.values()) == {None}
+    assert found.reason.startswith("no safe suggestion") and words in found.reason
+
+
+def test_two_of_three_seeds_are_enough():
+    found = agree([at(1e-3), FLAT, at(1.2e-3)])
+    assert found.suggestion is not None and "2 of 3 seeds agree" in found.reason

@@ -10,46 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from medimg.api import BackendError, ModelSpec, Stage
+from medimg_keras.applications import BODIES, FAMILY, build_backbone, is_application
+from medimg_keras.parameters import Parameter, parameters_of
+from medimg_keras.scaling import factors, scaled
 from medimg_keras.startup import keras
-
-WEIGHTS_OF = {
-    "Conv2D": {"kernel": "kernel", "bias": "bias"},
-    "Dense": {"kernel": "kernel", "bias": "bias"},
-    "BatchNormalization": {
-        "gamma": "gamma",
-        "beta": "beta",
-        "mean": "moving_mean",
-        "variance": "moving_variance",
-    },
-}
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# factor and offset
-PLAIN_SCALINGS = {"unit": (1 / 255, 0.0), "signed": (2 / 255, -1.0), "none": (1.0, 0.0)}
-CAFFE_MEAN = (103.939, 116.779, 123.68)
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One array of a network.
-
-    Args:
-        name: neutral (`conv1/kernel`).
-        variable: its Keras variable.
-        stage: number of the stage it belongs to.
-        learnt: False for BatchNorm's running statistics.
-    """
-
-    name: str
-    variable: Any
-    stage: int
-    learnt: bool
-
-    @property
-    def size(self) -> int:
-        return int(np.prod(self.variable.shape))
 
 
 @dataclass(frozen=True)
@@ -61,12 +26,14 @@ class Parts:
         models: one a stage, to be called one after the other; they share `whole`'s layers.
         names: of the stages.
         parameters: in the order of the network.
+        drawn_from: the lowest stage whose weights are still to be drawn.
     """
 
     whole: Any
     models: tuple[Any, ...]
     names: tuple[str, ...]
     parameters: tuple[Parameter, ...]
+    drawn_from: int = 0
 
     def stages(self) -> tuple[Stage, ...]:
         return tuple(
@@ -90,6 +57,9 @@ class Plan:
         self.names: list[str] = []
         self.layers: list[tuple[int, Any]] = []
         self.ends: list[Any] = []
+        # of a backbone from elsewhere
+        self.given: list[Parameter] = []
+        self.drawn_from = 0
 
     def begin(self, name: str, x: Any) -> None:
         """A stage starts where `x` is."""
@@ -134,25 +104,8 @@ class Plan:
         )
 
     def parameters(self) -> tuple[Parameter, ...]:
-        return tuple(
-            Parameter(f"{layer.name}/{name}", variable, stage, name not in ("mean", "variance"))
-            for stage, layer in self.layers
-            for name, attribute in WEIGHTS_OF.get(type(layer).__name__, {}).items()
-            if (variable := getattr(layer, attribute)) is not None
-        )
-
-
-def scaled(x: Any, scaling: str) -> Any:
-    """UInt8 pixels as floats, on the device; layers of the network, so that they are saved."""
-    rescale = keras.layers.Rescaling
-    if scaling == "imagenet":
-        std = np.asarray(IMAGENET_STD)
-        return rescale(
-            (1 / (255 * std)).tolist(), (-np.asarray(IMAGENET_MEAN) / std).tolist(), name="scale"
-        )(x)
-    if scaling == "caffe":
-        return rescale(1.0, [-m for m in CAFFE_MEAN], name="scale")(x[..., ::-1])
-    return rescale(*PLAIN_SCALINGS[scaling], name="scale")(x)
+        own = (p for stage, layer in self.layers for p in parameters_of(layer, layer.name, stage))
+        return (*self.given, *own)
 
 
 # -- backbones -------------------------------------------------------------------------------------
@@ -208,6 +161,7 @@ BACKBONES: dict[str, Callable[[Plan, Any], Any]] = {
     "layers": layer_by_layer,
     "resnet18-small": resnet18_small,
 }
+ARCHITECTURES = (*BACKBONES, *BODIES, f"{FAMILY}*")
 
 
 # -- the whole -------------------------------------------------------------------------------------
@@ -232,39 +186,50 @@ def unknown(spec: ModelSpec, what: str, name: str) -> BackendError:
 
 def check(spec: ModelSpec) -> None:
     """Raises BackendError where this backend can't build `spec`."""
-    if spec.architecture not in BACKBONES:
+    if spec.architecture not in BACKBONES and not is_application(spec.architecture):
         raise BackendError(
             f"the keras backend can't build {spec.name!r} ({spec.architecture})",
-            f"It builds: {', '.join(BACKBONES)}",
+            f"It builds: {', '.join(ARCHITECTURES)}",
         )
     if spec.architecture == "layers" and not spec.layers:
         raise BackendError(f"{spec.name!r} has no layers")
     if not spec.head or spec.head[0] not in ("flatten", "gap"):
         raise BackendError(f"the head of {spec.name!r} must begin with flatten or gap")
-    if spec.scaling not in (*PLAIN_SCALINGS, "imagenet", "caffe"):
+    found = factors(spec.scaling)
+    if found is None:
         raise unknown(spec, "scaling", spec.scaling)
-    if spec.channels != 3 and spec.scaling in ("imagenet", "caffe"):
+    if isinstance(found[1], list) and len(found[1]) not in (1, spec.channels):
         raise BackendError(f"the scaling {spec.scaling!r} of {spec.name!r} needs 3 channels")
 
 
-def assemble(spec: ModelSpec) -> Parts:
-    """The network of a description, its weights not drawn yet.
+def assemble(spec: ModelSpec, seed: int = 0) -> Parts:
+    """The network of a description; weights from the stage `drawn_from` up are not drawn yet.
+
+    Args:
+        seed: of the draws that Keras' own initialisation makes.
 
     Raises:
         BackendError: it can't be built, or the pictures are too small for its layers.
+        UsageError: keras.applications has no such network.
     """
     check(spec)
     plan = Plan(spec)
     shape = (spec.height, spec.width, spec.channels)
     pixels = keras.Input(shape, dtype="uint8", name="pixels")
     try:
-        x = BACKBONES[spec.architecture](plan, scaled(pixels, spec.scaling))
+        x = scaled(pixels, spec.scaling)
+        if is_application(spec.architecture):
+            x = build_backbone(plan, x, seed)
+        else:
+            x = BACKBONES[spec.architecture](plan, x)
     except ValueError as error:
         raise BackendError(
             f"{spec.name} can't be built for pictures of {spec.height}×{spec.width}",
             "Give a larger --image-size, or take a smaller model: medimg models",
         ) from error
     gather = {"flatten": keras.layers.Flatten, "gap": keras.layers.GlobalAveragePooling2D}
+    if not all(x.shape[1:]):
+        raise BackendError(f"nothing is left of {spec.height}×{spec.width} pictures in {spec.name}")
     features = gather[spec.head[0]](name="features")(x)
     plan.begin("head", features)
     logits = head_layers(plan, features)
@@ -273,20 +238,5 @@ def assemble(spec: ModelSpec) -> Parts:
         keras.Model(first, last, name=name)
         for name, first, last in zip(plan.names, edges[:-1], edges[1:], strict=True)
     )
-    whole = keras.Model(pixels, logits, name=spec.name)
-    return Parts(whole, models, tuple(plan.names), plan.parameters())
-
-
-def draw_weights(parts: Parts, seed: int) -> None:
-    """Glorot-uniform kernels in the order of the network, the same draws in every backend.
-
-    Source: Glorot and Bengio 2010, eq. 16; fans count the receptive field.
-    """
-    draws = np.random.default_rng(seed)
-    for parameter in parts.parameters:
-        if not parameter.name.endswith("/kernel"):
-            continue
-        *field, fan_in, fan_out = parameter.variable.shape
-        limit = np.sqrt(6 / (np.prod(field, dtype=int) * (fan_in + fan_out)))
-        drawn = draws.uniform(-limit, limit, parameter.variable.shape)
-        parameter.variable.assign(drawn.astype("float32"))
+    whole = keras.Model(pixels, logits, name=spec.name.replace(":", "-"))
+    return Parts(whole, models, tuple(plan.names), plan.parameters(), plan.drawn_from)

@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from medimg.api import LoadReport, ModelSpec, RuntimeInfo
-from medimg_keras.architectures import BACKBONES, assemble, draw_weights
+from medimg_keras.applications import resolved
+from medimg_keras.architectures import ARCHITECTURES, assemble
 from medimg_keras.network import MODEL, KerasNetwork, saved_precision
+from medimg_keras.parameters import draw_weights
+from medimg_keras.pretrained import read_weights
 from medimg_keras.startup import GPUS, keras, tf
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -31,7 +34,8 @@ class KerasBackend:
         )
 
     def architectures(self) -> tuple[str, ...]:
-        return tuple(BACKBONES)
+        """`keras:*` stands for every network of keras.applications."""
+        return ARCHITECTURES
 
     def build(
         self, spec: ModelSpec, seed: int, weights: Mapping[str, np.ndarray] | None = None
@@ -40,11 +44,23 @@ class KerasBackend:
 
         Raises:
             BackendError: a model that this backend can't build.
+            UsageError: keras.applications has no such network.
         """
-        parts = assemble(spec)
-        draw_weights(parts, seed)
+        spec = resolved(spec)
+        parts = assemble(spec, seed)
+        draw_weights([p for p in parts.parameters if p.stage >= parts.drawn_from], seed)
         network = KerasNetwork(spec, parts)
         return network, network.set_weights(weights) if weights is not None else LoadReport()
+
+    def read_weights(self, source: str, network: KerasNetwork) -> dict[str, np.ndarray]:
+        """The arrays of `imagenet` or of a file, under the names of `network` where they have one.
+
+        Raises:
+            UsageError: there are no ImageNet weights for this network.
+            InputError: the file is missing, broken, or not one of this backend's.
+            BackendError: the download failed; the hint says how to bring the file.
+        """
+        return read_weights(source, network.spec, network.parts)
 
     def load(self, path: Path, spec: ModelSpec) -> KerasNetwork:
         """The network saved in the folder `path`, computing in the precision it was trained in.
@@ -52,6 +68,7 @@ class KerasBackend:
         Raises:
             BackendError: the file is missing, damaged or of another model.
         """
+        spec = resolved(spec)
         network = KerasNetwork(spec, assemble(spec))
         network.compute_in(saved_precision(path / MODEL))
         network.restore(path)

@@ -22,6 +22,7 @@ from medimg.api import (
     Optimizer,
     ParameterCounts,
 )
+from medimg_keras.applications import leaves
 from medimg_keras.architectures import Parts
 from medimg_keras.objective import data_loss, penalty
 from medimg_keras.optimizers import Stepper
@@ -102,12 +103,12 @@ class KerasNetwork:
                 f"Known: {', '.join(POLICIES)}",
             )
         policy = keras.dtype_policies.DTypePolicy(POLICIES[precision])
-        for layer in self.parts.whole.layers:
+        for layer in leaves(self.parts.whole):
             if layer.name != "output" and not isinstance(layer, keras.layers.InputLayer):
                 layer.dtype_policy = policy
 
     def _policies(self) -> str:
-        return ",".join(layer.dtype_policy.name for layer in self.parts.whole.layers)
+        return ",".join(layer.dtype_policy.name for layer in leaves(self.parts.whole))
 
     def _input(self) -> Any:
         """The signature of a batch; any number of images, so that the last one is no new graph."""
@@ -187,8 +188,9 @@ class KerasNetwork:
 
     def _reseed_dropout(self, seed: int) -> None:
         """Every epoch draws its dropout from its own seed, so that a resumed run draws the same."""
-        for number, layer in enumerate(self.parts.whole.layers):
-            if isinstance(layer, keras.layers.Dropout):
+        for number, layer in enumerate(leaves(self.parts.whole)):
+            # dropout, and what else draws while it trains (stochastic depth)
+            if getattr(layer, "seed_generator", None) is not None:
                 drawn = np.random.default_rng([seed, number]).integers(2**31)
                 layer.seed_generator.state.assign([drawn, 0])
 
@@ -262,10 +264,15 @@ class KerasNetwork:
             if given is not None and np.shape(given) == tuple(parameter.variable.shape):
                 parameter.variable.assign(given)
                 loaded.append(parameter.name)
+        for layer in leaves(self.parts.whole):
+            if isinstance(layer, keras.layers.Normalization):
+                # it computes with copies of its statistics
+                layer.finalize_state()
+        taken = set(loaded)
         return LoadReport(
             loaded=tuple(loaded),
-            missing=tuple(p.name for p in self.parts.parameters if p.name not in loaded),
-            unexpected=tuple(name for name in weights if name not in loaded),
+            missing=tuple(p.name for p in self.parts.parameters if p.name not in taken),
+            unexpected=tuple(name for name in weights if name not in taken),
         )
 
     def save(self, path: Path, training: bool) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from medimg.api import BackendError, Optimizer
-from medimg_keras.architectures import Parameter
+from medimg_keras.parameters import Parameter
 from medimg_keras.startup import tf
 
 SLOTS = {"adam": ("m", "v"), "adamw": ("m", "v"), "sgd": ("momentum",)}

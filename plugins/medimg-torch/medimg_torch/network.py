@@ -125,13 +125,14 @@ class TorchNetwork:
 
     def _train_mode(self, training: bool) -> None:
         """Stages below the trained ones infer always: BatchNorm and dropout as in prediction."""
-        for number, module in enumerate(self.parts.modules):
-            module.train(training and number >= self.trainable_from)
+        for number, members in enumerate(self.parts.members):
+            for module in members:
+                module.training = training and number >= self.trainable_from
 
     def _step(self, batch: Batch, rates: np.ndarray) -> Tensor:
         """One step; the data loss, left on the device."""
         with memory_said(np.shape(batch.images), "training on"):
-            scores = self._forward(self._sent(batch.images), len(self.stages))
+            scores = self._forward(self._sent(batch.images))
             targets, weights = self._floats(batch.targets), self._floats(batch.weights)
             loss = data_loss(scores, targets, weights, batch.global_size, self.objective)
             if self.stepper is not None:
@@ -145,15 +146,16 @@ class TorchNetwork:
 
     # -- the forward pass --------------------------------------------------------------------
 
-    def _forward(self, x: Tensor, stages: int) -> Tensor:
-        """Float32 out of the first `stages` stages."""
+    def _forward(self, x: Tensor, head: bool = True) -> Tensor:
+        """Float32 out of the network, or out of all of it but its head."""
+        modules = self.parts.modules if head else self.parts.modules[:-1]
         with torch.autocast(
             self.device.type, PRECISIONS["bfloat16"], enabled=self.precision == "bfloat16"
         ):
             x = self.parts.scale(x) if self.parts.scale is not None else x
-            for number, module in enumerate(self.parts.modules[:stages]):
+            for module, last in zip(modules, self.parts.ends, strict=False):
                 with torch.set_grad_enabled(
-                    torch.is_grad_enabled() and number >= self.trainable_from
+                    torch.is_grad_enabled() and last >= self.trainable_from
                 ):
                     x = module(x)
         return x.float()
@@ -190,19 +192,19 @@ class TorchNetwork:
 
     def predict(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Logits Float32[B, K]; one sigmoid logit z as (0, z)."""
-        for scores in self._run(batches, len(self.stages)):
+        for scores in self._run(batches):
             yield two_columns(scores).cpu().numpy()
 
     def embed(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Features under the head, Float32[B, D]."""
-        for features in self._run(batches, len(self.stages) - 1):
+        for features in self._run(batches, head=False):
             yield features.cpu().numpy()
 
-    def _run(self, batches: Iterable[np.ndarray], stages: int) -> Iterator[Tensor]:
+    def _run(self, batches: Iterable[np.ndarray], head: bool = True) -> Iterator[Tensor]:
         for images in batches:
             # inside the loop: what reads the results must not inherit inference mode
             with torch.inference_mode(), memory_said(np.shape(images), "predicting"):
-                out = self._forward(self._sent(images), stages)
+                out = self._forward(self._sent(images), head)
             yield out
 
     def head(self) -> TorchNetwork:
@@ -227,7 +229,11 @@ class TorchNetwork:
         """
         path.mkdir(parents=True, exist_ok=True)
         tensors = {w.name: w.neutral.contiguous().cpu() for w in self.parts.weights}
-        about = {"model": self.spec.name, "precision": self.precision}
+        about = {
+            "model": self.spec.name,
+            "precision": self.precision,
+            "scaling": self.spec.scaling,
+        }
         write_tensors(path / WEIGHTS, tensors, about)
         if training and self.stepper is not None:
             about = {"optimizer": self.stepper.settings.name}

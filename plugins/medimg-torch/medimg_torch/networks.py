@@ -15,9 +15,10 @@ from torch import nn
 from torch.nn.utils import skip_init
 
 from medimg.api import BackendError, ModelSpec, Stage
+from medimg_torch.backbones import BODIES, FAMILY, build_backbone, built_by_timm
 from medimg_torch.layers import BatchNorm, Flatten, GlobalAverage, Output
 from medimg_torch.resnet import resnet18_small
-from medimg_torch.scaling import FACTORS, Scale
+from medimg_torch.scaling import Scale, factors
 from medimg_torch.weights import Weight, weights_of
 
 
@@ -27,11 +28,15 @@ class Parts:
 
     Args:
         scale: from pixels to floats; None for a head, which is given features.
-        modules: one a stage, to be called one after the other; the last is the head, and what
-            gathers its features ends the stage before it.
+        modules: to be called one after the other; the last is the head, and what gathers its
+            features ends the one before it. A network of medimg's own has one a stage, a backbone
+            of another library is one module with several stages in it.
         names: of the stages.
         weights: in the order of the network.
         features: D, the size of the features under the head.
+        ends: the last stage of each of `modules`.
+        members: by stage, the modules that train or infer with it.
+        drawn_from: the lowest stage whose weights are still to be drawn.
     """
 
     scale: nn.Module | None
@@ -39,6 +44,9 @@ class Parts:
     names: tuple[str, ...]
     weights: tuple[Weight, ...]
     features: int
+    ends: tuple[int, ...]
+    members: tuple[tuple[nn.Module, ...], ...]
+    drawn_from: int = 0
 
     def stages(self) -> tuple[Stage, ...]:
         return tuple(
@@ -48,9 +56,10 @@ class Parts:
 
     def head(self) -> Parts:
         """The last stage as a network on features; it shares its tensors."""
-        last = len(self.modules) - 1
+        last = len(self.names) - 1
         own = tuple(replace(w, stage=0) for w in self.weights if w.stage == last)
-        return Parts(None, self.modules[-1:], self.names[-1:], own, self.features)
+        head = self.modules[-1:]
+        return Parts(None, head, self.names[-1:], own, self.features, (0,), self.members[-1:])
 
     def on(self, device: torch.device) -> Parts:
         """Itself, moved to a device, with channels innermost."""
@@ -154,6 +163,7 @@ BACKBONES: dict[str, Callable[[Plan], None]] = {
     "layers": layer_by_layer,
     "resnet18-small": resnet18_small,
 }
+ARCHITECTURES = (*BACKBONES, *BODIES, f"{FAMILY}*")
 
 
 def head_layers(plan: Plan, inputs: int) -> None:
@@ -185,32 +195,70 @@ def unknown(spec: ModelSpec, what: str, layer: str, known: str) -> BackendError:
 
 def check(spec: ModelSpec) -> None:
     """Raises BackendError where this backend can't build `spec`."""
-    if spec.architecture not in BACKBONES:
+    if spec.architecture not in BACKBONES and not built_by_timm(spec.architecture):
         raise BackendError(
             f"the torch backend can't build {spec.name!r} ({spec.architecture})",
-            f"It builds: {', '.join(BACKBONES)}",
+            f"It builds: {', '.join(ARCHITECTURES)}",
         )
     if spec.architecture == "layers" and not spec.layers:
         raise BackendError(f"{spec.name!r} has no layers")
     if not spec.head or spec.head[0] not in ("flatten", "gap"):
         raise BackendError(f"the head of {spec.name!r} must begin with flatten or gap")
-    if spec.scaling not in FACTORS:
+    found = factors(spec.scaling)
+    if found is None:
         raise BackendError(f"the torch backend does not know the scaling {spec.scaling!r}")
-    if spec.channels != 3 and spec.scaling in ("imagenet", "caffe"):
+    if (
+        len(found[0]) > 1
+        and len(found[0]) != spec.channels
+        or (spec.channels != 3 and spec.scaling == "caffe")
+    ):
         raise BackendError(f"the scaling {spec.scaling!r} of {spec.name!r} needs 3 channels")
 
 
-def assemble(spec: ModelSpec) -> Parts:
-    """The network of a description, its weights not drawn yet.
+def assemble(spec: ModelSpec, seed: int = 0) -> Parts:
+    """The network of a description; weights from the stage `drawn_from` up are not drawn yet.
+
+    Args:
+        seed: of the draws that a library's own initialisation makes.
 
     Raises:
         BackendError: it can't be built, or the pictures are too small for its layers.
+        UsageError: timm has no such network.
     """
     check(spec)
     plan = Plan(spec)
+    if built_by_timm(spec.architecture):
+        return assemble_on_timm(plan, seed)
     BACKBONES[spec.architecture](plan)
     features = plan.gather()
     plan.begin("head")
     head_layers(plan, features)
     modules = tuple(nn.Sequential(*stage).eval() for stage in plan.stages)
-    return Parts(Scale(spec.scaling), modules, tuple(plan.names), tuple(plan.weights), features)
+    return Parts(
+        Scale(spec.scaling),
+        modules,
+        tuple(plan.names),
+        tuple(plan.weights),
+        features,
+        tuple(range(len(modules))),
+        tuple(tuple(module.modules()) for module in modules),
+    )
+
+
+def assemble_on_timm(plan: Plan, seed: int) -> Parts:
+    """A head of medimg's on a backbone of timm's."""
+    built = build_backbone(plan.spec, seed)
+    for name in (*built.names, "head"):
+        plan.begin(name)
+    head_layers(plan, built.features)
+    head, last = nn.Sequential(*plan.stages[-1]).eval(), len(built.names)
+    return Parts(
+        Scale(plan.spec.scaling),
+        (built.module, head),
+        tuple(plan.names),
+        (*built.weights, *plan.weights),
+        built.features,
+        (last - 1, last),
+        (*built.members, tuple(head.modules())),
+        drawn_from=last if built.drawn else 0,
+    )

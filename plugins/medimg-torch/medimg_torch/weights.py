@@ -19,9 +19,11 @@ BATCHNORM = (
     ("mean", "running_mean", False),
     ("variance", "running_var", False),
 )
-# from PyTorch's order of axes to the neutral one; each is its own way back
+# from PyTorch's order of axes to the neutral one, and back
 NEUTRAL_AXES = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
 TORCH_AXES = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
+# uniform draws made at once: the large heads have 100 million weights
+DRAWN_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,9 @@ class Weight:
         owner, attribute: the module that holds its tensor, and PyTorch's name for it there.
         stage: number of the stage it belongs to.
         learnt: False for BatchNorm's running statistics.
+        own: what the framework's own files call it (`layer1.0.conv1.weight`); empty where the
+            network is medimg's own.
+        as_it_is: its axes have no neutral order (an embedding, a scale of a layer).
     """
 
     name: str
@@ -40,6 +45,8 @@ class Weight:
     attribute: str
     stage: int
     learnt: bool
+    own: str = ""
+    as_it_is: bool = False
 
     @property
     def tensor(self) -> Tensor:
@@ -50,7 +57,7 @@ class Weight:
     def neutral(self) -> Tensor:
         """Its values in neutral axis order; a view."""
         tensor = self.tensor.detach()
-        return tensor.permute(NEUTRAL_AXES[tensor.dim()])
+        return tensor if self.as_it_is else tensor.permute(NEUTRAL_AXES[tensor.dim()])
 
     @property
     def is_kernel(self) -> bool:
@@ -60,17 +67,65 @@ class Weight:
         """Puts values in neutral axis order into the tensor, whose memory stays where it is."""
         given = torch.as_tensor(values)
         with torch.no_grad():
-            self.tensor.copy_(given.permute(TORCH_AXES[given.dim()]))
+            self.tensor.copy_(given if self.as_it_is else given.permute(TORCH_AXES[given.dim()]))
 
 
-def weights_of(name: str, module: nn.Module, stage: int) -> list[Weight]:
-    """The arrays of one layer that is called `name`."""
-    kinds = BATCHNORM if isinstance(module, nn.BatchNorm2d) else CONV_OR_DENSE
+def weights_of(name: str, module: nn.Module, stage: int, path: str | None = None) -> list[Weight]:
+    """The arrays that one layer holds itself.
+
+    Args:
+        name: what medimg calls the layer.
+        path: where it stands in the framework's own network, None where it is medimg's.
+    """
+    kinds = kinds_of(module)
+    mapped = {attribute for _, attribute, _ in kinds}
+    # whatever else a stranger's layer has is kept under its own name and in its own order
+    others = [(a, a, True) for a in module._parameters if a not in mapped]
+    others += [(a, a, False) for a in kept_buffers(module) if a not in mapped]
+
+    def own(attribute: str) -> str:
+        return f"{path}.{attribute}".lstrip(".") if path is not None else ""
+
     return [
-        Weight(f"{name}/{neutral}", module, attribute, stage, learnt)
-        for neutral, attribute, learnt in kinds
+        Weight(
+            f"{name}/{neutral}".lstrip("/"),
+            module,
+            attribute,
+            stage,
+            learnt,
+            own(attribute),
+            attribute not in mapped,
+        )
+        for neutral, attribute, learnt in (*kinds, *others)
         if getattr(module, attribute) is not None
     ]
+
+
+def kinds_of(module: nn.Module) -> tuple[tuple[str, str, bool], ...]:
+    """The arrays of a layer that have neutral names and axes."""
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        return BATCHNORM
+    return CONV_OR_DENSE if isinstance(module, (nn.Conv2d, nn.Linear)) else ()
+
+
+def kept_buffers(module: nn.Module) -> list[str]:
+    """Buffers of numbers that belong into a file; counters and index tables do not."""
+    return [
+        name
+        for name, tensor in module._buffers.items()
+        if tensor is not None
+        and tensor.is_floating_point()
+        and name not in module._non_persistent_buffers_set
+    ]
+
+
+def drawn(draws: np.random.Generator, limit: float, shape: tuple[int, ...]) -> np.ndarray:
+    """`draws.uniform(-limit, limit, shape)` as Float32, without its Float64 in memory at once."""
+    values = np.empty(int(np.prod(shape, dtype=np.int64)), np.float32)
+    for start in range(0, len(values), DRAWN_AT_ONCE):
+        part = values[start : start + DRAWN_AT_ONCE]
+        part[...] = draws.uniform(-limit, limit, len(part))
+    return values.reshape(shape)
 
 
 def draw(weights: Sequence[Weight], seed: int) -> None:
@@ -84,7 +139,7 @@ def draw(weights: Sequence[Weight], seed: int) -> None:
         if weight.is_kernel:
             *field, fan_in, fan_out = shape
             limit = np.sqrt(6 / (np.prod(field, dtype=int) * (fan_in + fan_out)))
-            weight.take(draws.uniform(-limit, limit, shape).astype("float32"))
+            weight.take(drawn(draws, limit, shape))
         else:
             ones = weight.name.endswith(("/gamma", "/variance"))
             weight.take(np.full(shape, float(ones), np.float32))
@@ -96,12 +151,14 @@ def put(weights: Sequence[Weight], given: Mapping[str, np.ndarray]) -> LoadRepor
     for weight in weights:
         values = given.get(weight.name)
         if values is not None and np.shape(values) == tuple(weight.neutral.shape):
-            weight.take(np.array(values, np.float32))
+            # PyTorch has no read-only tensors
+            weight.take(np.require(values, np.float32, ("C", "W")))
             fitting.append(weight.name)
+    taken = set(fitting)
     return LoadReport(
         loaded=tuple(fitting),
-        missing=tuple(w.name for w in weights if w.name not in fitting),
-        unexpected=tuple(name for name in given if name not in fitting),
+        missing=tuple(w.name for w in weights if w.name not in taken),
+        unexpected=tuple(name for name in given if name not in taken),
     )
 
 
