@@ -113,7 +113,7 @@ import os, time
 from medimg.core.workers import in_blocks
 
 def work(block):
-    os.write(1, f"{os.getpid()}\n".encode())  # a line in one piece
+    os.write(1, b"%d\\n" % os.getpid())  # a line in one piece
     time.sleep(60)
 
 in_blocks([str(n) for n in range(640)], work, workers=2)
