@@ -233,7 +233,7 @@ def with_changes(job: Job, data: Data, run: Path) -> Data:
     from dataclasses import replace
 
     from medimg.core.runs import read_run_splits
-    from medimg.training.evaluation import changed_since
+    from medimg.training.exposure import changed_since
 
     found = changed_since(read_run_splits(run), data, data.index.samples)
     for finding in found:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -10,38 +11,103 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medimg.commands._job import Job
-from medimg.commands._options import dataset_options, report_options
+from medimg.commands._options import dataset_options, key_values, report_options
 
 if TYPE_CHECKING:
-    from medimg.core.runs import Run
-    from medimg.core.types import DatasetIndex
+    from medimg.core.runs import Predictions, Run
+    from medimg.core.types import DatasetIndex, Finding, RuntimeInfo
+    from medimg.training.evaluation import Subject
     from medimg.training.experiment import Data
 
 COMMON = ("out", "name", "as_json", "quiet", "verbose", "no_progress")
-SHOWN = (
-    "auroc",
-    "average_precision",
-    "accuracy",
-    "balanced_accuracy",
-    "sensitivity",
-    "specificity",
-    "precision",
-    "f1",
-    "macro_f1",
-    "mcc",
-    "brier",
-    "ece",
-)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for, beside RUN and DATASET."""
+
+    split: str
+    splits: str | None
+    threshold: str | None
+    layout: str | None
+    options: dict[str, str]
+    positive: str | None
+    mapping: dict[str, str]
+    allow: tuple[str, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """Predictions beside the truth, ready to be judged.
+
+    Args:
+        subject: whose they are.
+        ledger: the folder of runs in which looks are counted.
+        training: what stands in the report of how the model came about.
+        next_step: the command that a reader would go on with.
+    """
+
+    subject: Subject
+    data: Data
+    predictions: Predictions
+    threshold: dict[str, Any] | None
+    findings: tuple[Finding, ...]
+    ledger: Path
+    training: dict[str, Any]
+    next_step: str
+    external: dict[str, Any] | None = None
+    runtime: RuntimeInfo | None = None
+
+
+# -- a run --------------------------------------------------------------------------------------
+
+
+def of_run(job: Job, run: Run, dataset: str | None, asked: Asked) -> Work:
+    """The run's predictions for the part that was asked for.
+
+    Raises:
+        Refused: other data hold images of training; a threshold would be chosen on test.
+    """
+    from medimg.training.evaluation import predict_part, subject_of
+    from medimg.training.exposure import refuse_known_images, remembered, seen_in_training
+    from medimg.training.operating import choose_threshold, refuse_test_as_validation
+
+    subject = subject_of(run)
+    cut = choose_threshold(
+        asked.threshold,
+        name=subject.name,
+        classes=subject.classes,
+        positive=subject.positive,
+        val=subject.val,
+        kept=subject.threshold,
+    )
+    data, own = read_test_data(job, run, dataset, asked)
+    seen = seen_in_training(remembered(run, data, own), data, asked.split)
+    if not own:
+        refuse_known_images(seen, asked.allow, data.index.name)
+    evaluated = predict_part(run, data, asked.split, manager=job.manager, bar=job.progress)
+    if asked.threshold is not None:
+        refuse_test_as_validation(cut, subject.val, evaluated.predictions)
+    return Work(
+        subject,
+        data,
+        evaluated.predictions,
+        cut,
+        tuple(seen),
+        run.folder.parent,
+        training_of(run),
+        f"medimg compare {quote(str(run.folder.parent))}/*",
+        None if own else external_of(job, run, data, asked),
+        evaluated.runtime,
+    )
 
 
 def read_test_data(
     job: Job,
     run: Run,
     dataset: str | None,
-    split: str,
-    layout: str | None,
-    options: dict[str, str],
-    splits: str | None,
+    asked: Asked,
 ) -> tuple[Data, bool]:
     """The run's own data with the run's split, or other data with theirs; and whether they are
     the run's own."""
@@ -51,37 +117,39 @@ def read_test_data(
     from medimg.core.split import ensure_splits, split_hash
     from medimg.training.evaluation import check_classes
     from medimg.training.experiment import Data, copies
+    from medimg.training.external import mapped
 
     own = dataset is None
     index = job.open(
         dataset or run.recipe["dataset"],
-        layout if layout or not own else run.recipe["layout"],
-        options if options or not own else run.recipe["options"],
+        asked.layout if asked.layout or not own else run.recipe["layout"],
+        asked.options if asked.options or not own else run.recipe["options"],
     )
+    index = mapped(index, asked.mapping, run.card["classes"])
     check_classes(run, index)
     index = replace(index, positive=run.card["positive"])
     records = job.scan(index)
     fingerprint = fingerprint_of(index, records)
     # the same pictures in another place: what the run trained on must not pass as new
-    moved = not own and not splits and fingerprint == run.card["dataset"]["fingerprint"]
+    moved = not own and not asked.splits and fingerprint == run.card["dataset"]["fingerprint"]
     alike = moved and is_named_alike(run, index)
     if own or alike:
         index, note = ensure_splits(
             index,
-            splits or str(run.folder / "splits.csv"),
+            asked.splits or str(run.folder / "splits.csv"),
             None,
             0,
             keep_together=copies(index, records),
         )
-    elif splits:
-        index, note = ensure_splits(index, splits, None, 0)
+    elif asked.splits:
+        index, note = ensure_splits(index, asked.splits, None, 0)
     elif moved and not index.splits():
         raise InputError(
             f"{index.name} holds the pictures that {run.name} was trained on, under other names",
-            f"Say which are for {split}: --splits FILE",
+            f"Say which are for {asked.split}: --splits FILE",
         )
     else:
-        index, note = as_external(index, split)
+        index, note = as_external(index, asked.split)
     return Data(index, records, fingerprint, split_hash(index.samples), note), own or alike
 
 
@@ -108,29 +176,6 @@ def as_external(index: DatasetIndex, split: str) -> tuple[DatasetIndex, str]:
     return index.with_samples(samples), f"the dataset has no splits: all of it is {split}"
 
 
-def looks(run: Run, pictures: Counter[tuple[str, str]], split: str) -> int:
-    """How often these images have been looked at as this part by runs beside this one, this time
-    included.
-
-    Args:
-        pictures: (sha256, label) of each image: the same ones count wherever they lie and however
-            they were given.
-    """
-    import json
-
-    from medimg.core.runs import pictures_in
-
-    count = 1
-    for file in run.folder.parent.glob("*/evaluate/*/report.json"):
-        try:
-            report = json.loads(file.read_text(encoding="utf-8"))
-            same_part = report["result"]["split"] == split
-            count += same_part and pictures_in(file.parent / "predictions.csv") == pictures
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return count
-
-
 def evaluation_folder(run: Run, name: str | None, split: str, dataset: str | None) -> Path:
     """`<run>/evaluate/<name>`; a number is appended where that name is taken.
 
@@ -151,141 +196,26 @@ def evaluation_folder(run: Run, name: str | None, split: str, dataset: str | Non
     return base / (stem if number == 1 else f"{stem}-{number}")
 
 
-def table(result: dict[str, Any]) -> str:
-    """The metrics people look at, with intervals, beside the majority class."""
-    from tabulate import tabulate
+def external_of(job: Job, run: Run, data: Data, asked: Asked) -> dict[str, Any]:
+    """In what these data differ from those of training, as far as these can still be read."""
+    from medimg.core.errors import MedimgError
+    from medimg.core.runs import read_run_splits
+    from medimg.training.external import differences, facts, facts_of_report
 
-    baseline = result["baseline"]
-    rows = []
-    for name in SHOWN:
-        cell = result["metrics"].get(name)
-        if cell is None:
-            continue
-        rows.append([name, shown(cell), interval(cell), shown(baseline.get(name) or {})])
-    return tabulate(
-        rows,
-        headers=["metric", "value", "95 % interval", "majority class"],
-        disable_numparse=True,
-    )
-
-
-def shown(cell: dict[str, Any]) -> str:
-    value = cell.get("value")
-    return "–" if value is None else f"{value:.3f}"
-
-
-def interval(cell: dict[str, Any]) -> str:
-    if cell.get("ci95") is None:
-        return cell.get("reason") or ""
-    low, high = cell["ci95"]
-    return f"{low:.3f} to {high:.3f}"
-
-
-@click.command("evaluate", epilog="Example: medimg evaluate runs/cnn3 --threshold sensitivity=0.95")
-@click.argument("run", metavar="RUN")
-@click.argument("dataset", metavar="[DATASET]", required=False)
-@dataset_options
-@click.option("--split", default="test", show_default=True, metavar="NAME", help="Which part.")
-@click.option("--splits", metavar="FILE", help="A splits.csv other than the run's.")
-@click.option(
-    "--threshold",
-    metavar="VALUE|RULE",
-    help="A value, youden, sensitivity=0.95 or specificity=0.95; rules use validation.",
-)
-@click.option("--resamples", type=click.IntRange(100, 100_000), default=2000, show_default=True)
-@report_options
-def command(
-    run: str,
-    dataset: str | None,
-    layout: str | None,
-    options: dict[str, str],
-    positive: str | None,
-    split: str,
-    splits: str | None,
-    threshold: str | None,
-    resamples: int,
-    seed: int,
-    **common: Any,
-) -> None:
-    """Evaluate a run on its test part, or on other data, with 95 % intervals.
-
-    Intervals are by patient where patients are known. The threshold comes from validation.
-    """
-    from medimg.core.errors import UsageError, near_misses
-    from medimg.core.runs import read_run, write_predictions
-    from medimg.core.types import SPLITS
-    from medimg.training.answers import alarms
-    from medimg.training.evaluation import (
-        choose_threshold,
-        evaluation,
-        predict_part,
-        remembered,
-        seen_in_training,
-    )
-
-    if split not in SPLITS:
-        raise UsageError(f"no split is called {split!r}", near_misses(split, list(SPLITS)))
-    trained = read_run(Path(run))
-    if positive is not None and positive != trained.card["positive"]:
-        raise UsageError(
-            f"the positive class of {trained.name} is {trained.card['positive']}",
-            "It was fixed in training, with the threshold.",
-        )
-    cut = choose_threshold(trained, threshold)
-    folder = evaluation_folder(trained, common["name"], split, dataset)
-    job = Job("evaluate", seed=seed, **common, folder=folder)
-    data, own = read_test_data(job, trained, dataset, split, layout, options, splits)
-    evaluated = predict_part(trained, data, split, manager=job.manager, bar=job.progress)
-    numbers = evaluation(
-        trained,
-        evaluated,
-        cut,
-        job.manager.functions(job.manager.metrics()),
-        seed=seed,
-        resamples=resamples,
-    )
-    matrix = numbers["confusion_matrix"]
-    findings = [
-        *seen_in_training(remembered(trained, data, own), data, split),
-        *alarms(matrix["counts"], matrix["labels"], split, cut),
-    ]
-
-    from medimg.reports.plots import is_phantom
-    from medimg.reports.plots_evaluation import evaluation_plots
-
-    write_predictions(folder / "predictions.csv", evaluated.predictions)
-    phantom = is_phantom(data.index)
-    plots = evaluation_plots(
-        evaluated.predictions,
-        numbers,
-        trained.card["positive"],
-        folder,
-        phantom=phantom,
-    )
-    made = evaluated.predictions
-    look = looks(trained, Counter(zip(made.sha256, made.labels, strict=True)), split)
-    result = {
-        "split": split,
-        "unit": "image",
-        "threshold": cut,
-        "test_looks": look,
-        "training": training_of(trained),
-        "phantom": phantom,
-        "artifacts": ["predictions.csv", *plots],
-        **numbers,
+    trained: dict[str, Any] | None
+    try:
+        index = job.open(run.recipe["dataset"], run.recipe["layout"], run.recipe["options"])
+        seen = {p for p, s in read_run_splits(run.folder).items() if s.split == "train"}
+        trained = facts(index, [s for s in index.samples if s.path in seen], job.scan(index))
+    except MedimgError:
+        trained = facts_of_report(run.report)
+    here = facts(data.index, data.index.part(asked.split), data.records)
+    return {
+        "mapping": asked.mapping,
+        "training": trained,
+        "here": here,
+        "differences": differences(trained, here) if trained else [],
     }
-    say(job, trained, result, data)
-    for finding in findings:
-        job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
-        job.note(f"  {finding.hint}")
-    job.finish(
-        result,
-        index=data.index,
-        fingerprint=data.fingerprint,
-        split_hash=data.split_hash,
-        findings=tuple(findings),
-        runtime=evaluated.runtime,
-    )
 
 
 def training_of(run: Run) -> dict[str, Any]:
@@ -301,32 +231,327 @@ def training_of(run: Run) -> dict[str, Any]:
     }
 
 
-def say(job: Job, run: Run, result: dict[str, Any], data: Data) -> None:
+# -- predictions made elsewhere -------------------------------------------------------------------
+
+
+def of_predictions(job: Job, files: tuple[str, ...], dataset: str, asked: Asked) -> Work:
+    """The predictions of some files for the part that was asked for.
+
+    Raises:
+        InputError: rows that are missing, double, no probabilities, or of other classes.
+        Refused: a threshold would be chosen on test.
+    """
+    from medimg.training.evaluation import Subject
+    from medimg.training.exposure import copies_of_training
+    from medimg.training.external import mapped
+    from medimg.training.given_predictions import (
+        class_order,
+        given_part,
+        matched,
+        read_given,
+        strangers_refused,
+    )
+    from medimg.training.operating import choose_threshold, refuse_test_as_validation
+
+    given = read_given([Path(file) for file in files])
+    whole = job.open(dataset, asked.layout, asked.options, asked.positive)
+    known = given.classes or tuple(sorted({asked.mapping.get(c, c) for c in whole.classes} - {""}))
+    index = mapped(whole, asked.mapping, known)
+    classes = class_order(given, index, index.positive)
+    records = job.scan(index)
+    sha256 = {path: record.sha256 for path, record in records.items()}
+    rows, strangers = matched(given, whole, sha256)
+    strangers_refused(strangers, len(rows), whole)
+    data = parts_of(index, records, rows, asked)
+    positive = data.index.positive if len(classes) == 2 else None
+    check_part(data.index, asked.split)
+
+    def part(split: str) -> Predictions:
+        return given_part(
+            rows,
+            data.index,
+            split,
+            classes,
+            positive,
+            sha256,
+            one_probability=given.classes is None,
+            called=asked.mapping,
+        )
+
+    predictions = part(asked.split)
+    chosen = any(s.path in rows for s in data.index.part("val"))
+    subject = Subject(
+        Path(files[0]).stem, classes, positive, part("val") if chosen else None, None,
+        prior_of(data.index, classes),
+    )  # fmt: skip
+    cut = choose_threshold(
+        asked.threshold or default_rule(subject),
+        name=subject.name,
+        classes=classes,
+        positive=positive,
+        val=subject.val,
+        kept=None,
+    )
+    refuse_test_as_validation(cut, subject.val, predictions)
+    return Work(
+        subject,
+        data,
+        predictions,
+        cut,
+        tuple(copies_of_training(data, asked.split)),
+        job.out,
+        {"run": None, "model": subject.name, "backend": None, "predictions": list(files)},
+        f"medimg compare {quote(str(job.out))}/*",
+    )
+
+
+def parts_of(
+    index: DatasetIndex, records: Mapping[str, Any], rows: Mapping[str, Any], asked: Asked
+) -> Data:
+    """The dataset with its parts: those of --splits, its own, those that the predictions name,
+    else all of it is the part that is evaluated."""
+    from medimg.core.split import apply_splits_file, split_hash
+    from medimg.training.experiment import Data
+    from medimg.training.given_predictions import splits_of
+
+    if asked.splits:
+        index, note = apply_splits_file(index, asked.splits), f"splits from {asked.splits}"
+    elif not index.splits() and (named := splits_of(rows, index)) is not None:
+        index, note = named, "the parts that the predictions name"
+    else:
+        index, note = as_external(index, asked.split)
+    return Data(index, records, fingerprint_of(index, records), split_hash(index.samples), note)
+
+
+def check_part(index: DatasetIndex, split: str) -> None:
+    """Raises InputError where the dataset has no image in the part that was asked for."""
+    from medimg.core.errors import InputError
+
+    if not index.part(split):
+        present = ", ".join(index.splits()) or "none"
+        raise InputError(
+            f"{index.name} has no {split} part (it has: {present})",
+            f"Choose another: --split {index.splits()[-1] if index.splits() else 'val'}",
+        )
+
+
+def default_rule(subject: Subject) -> str | None:
+    """Youden on validation, as in a run, where validation can tell."""
+    if subject.positive is None or subject.val is None or len(set(subject.val.labels)) < 2:
+        return None
+    return "youden"
+
+
+def prior_of(index: DatasetIndex, classes: tuple[str, ...]) -> list[float] | None:
+    """Class shares of the dataset's training part, where it has one."""
+    train = index.part("train")
+    counts = index.class_counts(train)
+    return [counts.get(c, 0) / len(train) for c in classes] if train else None
+
+
+# -- the command ----------------------------------------------------------------------------------
+
+
+@click.command("evaluate", epilog="Example: medimg evaluate runs/cnn3 --threshold sensitivity=0.95")
+@click.argument("run", metavar="RUN", required=False)
+@click.argument("dataset", metavar="[DATASET]", required=False)
+@dataset_options
+@click.option("--split", default="test", show_default=True, metavar="NAME", help="Which part.")
+@click.option("--splits", metavar="FILE", help="A splits.csv other than the run's.")
+@click.option(
+    "--threshold",
+    metavar="VALUE|RULE",
+    help="A value, youden, sensitivity=0.95 or specificity=0.95; rules use validation.",
+)
+@click.option(
+    "--by",
+    multiple=True,
+    metavar="COLUMN[,COLUMN]",
+    help="Subgroups by a column of the dataset, or folder, size, mode, format, NAME=REGEX.",
+)
+@click.option(
+    "--min-group",
+    type=click.IntRange(2, 100_000),
+    default=20,
+    show_default=True,
+    help="Images, below which a subgroup is named without its numbers.",
+)
+@click.option(
+    "--map",
+    "mapping",
+    multiple=True,
+    metavar="A=B",
+    callback=key_values("--map", "COVID=PNEUMONIA"),
+    help="DATASET's class A is the model's B (nothing after =: leave A out).",
+)
+@click.option(
+    "--predictions",
+    multiple=True,
+    metavar="CSV",
+    help="Evaluate these predictions of any model on DATASET, without a RUN.",
+)
+@click.option("--allow", multiple=True, metavar="CHECK", help="training-images-in-test.")
+@click.option("--resamples", type=click.IntRange(100, 100_000), default=2000, show_default=True)
+@report_options
+def command(
+    run: str | None,
+    dataset: str | None,
+    predictions: tuple[str, ...],
+    by: tuple[str, ...],
+    min_group: int,
+    resamples: int,
+    **settings: Any,
+) -> None:
+    """Evaluate a run on its test part, or on other data, with 95 % intervals.
+
+    Intervals are by patient where patients are known. The threshold comes from validation.
+    Predictions of any model are evaluated with: medimg evaluate --predictions preds.csv DATASET
+    """
+    from medimg.training.subgroup_columns import column_values, parse_by
+
+    common = {key: settings.pop(key) for key in COMMON}
+    asked = Asked(**settings)
+    check_asked(run, dataset, predictions, asked)
+    columns = parse_by(by)
+    if predictions:
+        job = Job("evaluate", seed=asked.seed, **common)
+        job.subject = Path(predictions[0]).stem
+        work = of_predictions(job, predictions, str(run), asked)
+    else:
+        job, work = start_run(Path(str(run)), dataset, asked, common)
+    samples = work.data.index.part(asked.split)
+    values = column_values(work.data.index, samples, work.data.records, columns)
+    result = judge(job, work, values, min_group, resamples)
+    findings = (*work.findings, *alarms_of(work, result))
+    say(job, work, result)
+    for finding in findings:
+        job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
+        job.note(f"  {finding.hint}")
+    job.finish(
+        result,
+        index=work.data.index,
+        fingerprint=work.data.fingerprint,
+        split_hash=work.data.split_hash,
+        findings=findings,
+        runtime=work.runtime,
+    )
+
+
+def check_asked(
+    run: str | None, dataset: str | None, predictions: tuple[str, ...], asked: Asked
+) -> None:
+    """Raises UsageError where options can't stand together."""
+    from medimg.core.errors import UsageError, near_misses
+    from medimg.core.types import SPLITS
+    from medimg.training.exposure import CHECK
+
+    if asked.split not in SPLITS:
+        raise UsageError(f"no split is called {asked.split!r}", near_misses(asked.split, [*SPLITS]))
+    if run is None:
+        raise UsageError(
+            "neither a RUN nor a DATASET was given",
+            "medimg evaluate runs/NAME, or medimg evaluate --predictions preds.csv DATASET",
+        )
+    if predictions and dataset is not None:
+        raise UsageError(
+            "--predictions are evaluated on a DATASET, without a RUN",
+            f"medimg evaluate --predictions {quote(predictions[0])} {quote(dataset)}",
+        )
+    for name in asked.allow:
+        if name != CHECK:
+            raise UsageError(f"--allow {name} changes nothing here", f"Known: {CHECK}")
+
+
+def start_run(
+    folder: Path, dataset: str | None, asked: Asked, common: dict[str, Any]
+) -> tuple[Job, Work]:
+    from medimg.core.errors import UsageError
+    from medimg.core.runs import read_run
+
+    trained = read_run(folder)
+    if asked.positive is not None and asked.positive != trained.card["positive"]:
+        raise UsageError(
+            f"the positive class of {trained.name} is {trained.card['positive']}",
+            "It was fixed in training, with the threshold.",
+        )
+    place = evaluation_folder(trained, common["name"], asked.split, dataset)
+    job = Job("evaluate", seed=asked.seed, **common, folder=place)
+    return job, of_run(job, trained, dataset, asked)
+
+
+def judge(
+    job: Job, work: Work, values: dict[str, Any], min_group: int, resamples: int
+) -> dict[str, Any]:
+    """The report's `result`; writes predictions and plots beside it."""
+    from medimg.core.runs import write_predictions
+    from medimg.reports.plots import is_phantom
+    from medimg.reports.plots_evaluation import evaluation_plots
+    from medimg.training.evaluation import evaluation
+    from medimg.training.ledger import digest_of, looks, pictures_of
+
+    numbers = evaluation(
+        work.subject,
+        work.predictions,
+        work.threshold,
+        job.manager.functions(job.manager.metrics()),
+        columns=values,
+        least=min_group,
+        seed=job.seed,
+        resamples=resamples,
+    )
+    look = looks(work.ledger, work.predictions)
+    write_predictions(job.folder / "predictions.csv", work.predictions)
+    phantom = is_phantom(work.data.index)
+    plots = evaluation_plots(
+        work.predictions, numbers, work.subject.positive, job.folder, phantom=phantom
+    )
+    return {
+        "split": work.predictions.split,
+        "unit": "image",
+        "threshold": work.threshold,
+        "test_looks": look,
+        "pictures": digest_of(pictures_of(work.predictions)),
+        "training": work.training,
+        "external": work.external,
+        "phantom": phantom,
+        "artifacts": ["predictions.csv", *plots],
+        **numbers,
+    }
+
+
+def alarms_of(work: Work, result: dict[str, Any]) -> list[Finding]:
+    """What the numbers should make a reader distrust."""
+    from medimg.training.answers import alarms
+    from medimg.training.ledger import reused
+
+    matrix, split = result["confusion_matrix"], result["split"]
+    return [
+        *alarms(matrix["counts"], matrix["labels"], split, work.threshold),
+        *reused(result["test_looks"], split),
+    ]
+
+
+def say(job: Job, work: Work, result: dict[str, Any]) -> None:
+    from medimg.reports.evaluation_text import confusion_table, metrics_table, subgroup_table
+
     patients = f" of {result['groups']:,} patients" if result["groups"] else ""
     job.say(
-        f"{run.name} on {data.index.name}, {result['split']}: {result['images']:,} images"
-        + patients
+        f"{work.subject.name} on {work.data.index.name}, {result['split']}: "
+        f"{result['images']:,} images{patients}"
     )
+    for line in (work.external or {}).get("differences", ()):
+        job.say(f"Unlike training: {line}")
     cut = result["threshold"]
     if cut:
         on = f", chosen on {cut['chosen_on']}" if cut["chosen_on"] else ""
         job.say(f"Positive: {result['positive']}; threshold {cut['value']:.4f} ({cut['rule']}{on})")
     job.say("")
-    job.say(table(result))
+    job.say(metrics_table(result))
     job.say("")
-    job.say(confusion(result["confusion_matrix"]))
+    job.say(confusion_table(result["confusion_matrix"]))
+    for column, table in result["subgroups"].items():
+        job.say("")
+        job.say(subgroup_table(column, table))
     job.say("")
     job.say(f"Intervals: {result['ci']['method']}, {result['ci']['resamples']:,} resamples")
-    if result["split"] == "test" and result["test_looks"] > 1:
-        job.say(f"This test part has been looked at {result['test_looks']} times by runs here.")
-    job.say(f"Next: medimg compare {quote(str(run.folder.parent))}/*")
-
-
-def confusion(matrix: dict[str, Any]) -> str:
-    from tabulate import tabulate
-
-    rows = [
-        [f"true {label}", *row]
-        for label, row in zip(matrix["labels"], matrix["counts"], strict=True)
-    ]
-    return tabulate(rows, headers=["", *(f"said {label}" for label in matrix["labels"])])
+    job.say(f"Next: {work.next_step}")

@@ -203,6 +203,46 @@ class MetricValue(Result):
 Metrics = dict[str, MetricValue]
 
 
+class Subgroup(Result):
+    """One value of a column; `suppressed` says why there are no metrics."""
+
+    images: int
+    patients: int | None
+    classes: dict[str, int]
+    metrics: Metrics
+    suppressed: str | None = None
+
+
+class Gap(Result):
+    """Highest less lowest among the subgroups that are shown."""
+
+    value: float
+    highest: str
+    lowest: str
+    ci95: tuple[float, float] | None = None
+    method: str | None = None
+    reason: str | None = None
+
+
+class SubgroupTable(Result):
+    groups: dict[str, Subgroup]
+    gap: dict[str, Gap]
+
+
+class External(Result):
+    """Data that are not the run's own: which class is called what, and in what they differ.
+
+    `mapping`: the dataset's class to the model's, to the empty string where left out. `training`,
+    `here`: counts, sizes and grey levels of the training images and of these; `differences` in
+    words.
+    """
+
+    mapping: dict[str, str] = {}
+    training: dict[str, Any] | None = None
+    here: dict[str, Any]
+    differences: list[str] = []
+
+
 class EvaluateResult(Result):
     split: str
     unit: str = "image"
@@ -217,10 +257,12 @@ class EvaluateResult(Result):
     baseline: Metrics
     calibration: dict[str, Any]
     by_group: dict[str, Any] | None = None
-    subgroups: dict[str, Any] = {}
+    subgroups: dict[str, SubgroupTable] = {}
     ci: dict[str, Any]
     test_looks: int | None = None
+    pictures: str | None = None
     training: dict[str, Any]
+    external: External | None = None
     phantom: bool = False
     artifacts: list[str] = []
 

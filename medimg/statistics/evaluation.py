@@ -29,6 +29,8 @@ def evaluate_predictions(
     *,
     metrics: Metrics,
     prior: Sequence[float] | None = None,
+    columns: Mapping[str, Sequence[str | None]] | None = None,
+    least: int = 20,
     seed: int = 0,
     resamples: int = 2000,
     level: float = 0.95,
@@ -45,13 +47,17 @@ def evaluate_predictions(
         metrics: name to function; those about another kind of task are left out.
         prior: Float[K], class shares of the training part, for the majority baseline; None takes
             those of this part.
+        columns: what each column that subgroups are made of says of each image.
+        least: images, below which a subgroup is named but its numbers are not given.
         level: coverage of the intervals.
     Returns:
         images, groups, positive, metrics, metrics_at_half (None without a positive class),
-        per_class, confusion_matrix, baseline, calibration, by_group, ci.
+        per_class, confusion_matrix, baseline, calibration, by_group, subgroups, ci.
     Raises:
         InputError: no image, or shapes that don't fit.
     """
+    from medimg.statistics.subgroups import subgroups
+
     scored = Scored(labels, probabilities, positive, threshold, tuple(classes))
     check(scored, classes)
     rows = metric_rows(scored, metrics, groups, resamples, level, seed)
@@ -70,6 +76,19 @@ def evaluate_predictions(
         "baseline": baseline(scored, metrics, prior),
         "calibration": asdict(calibration(scored)),
         "by_group": by_group(scored, groups, metrics, resamples, level, seed),
+        "subgroups": {
+            name: subgroups(
+                scored,
+                values,
+                groups,
+                metrics,
+                least=least,
+                resamples=resamples,
+                level=level,
+                seed=seed,
+            )
+            for name, values in (columns or {}).items()
+        },
         "ci": {"method": method_of(groups), "resamples": resamples, "level": level},
     }
 

@@ -16,6 +16,7 @@ from medimg.core.report import check_shape
 from medimg.core.runs import Predictions, read_predictions, write_predictions
 
 QUICK = ("--resamples", "100")
+ALLOWED = ("--allow", "training-images-in-test")
 
 
 def evaluated(medimg, *arguments) -> dict:
@@ -155,7 +156,7 @@ def test_looks_at_the_test_part_are_counted(medimg, runs):
     # made_runs has looked twice: once for each of its runs
     assert evaluated(medimg, "runs/two")["test_looks"] == 3
     answer = medimg("evaluate", "runs/two", *QUICK)
-    assert "This test part has been looked at 4 times by runs here." in answer.out
+    assert "test-reused: this test part has been looked at 4 times by runs here" in answer.err
     names = {p.name for p in Path("runs/two/evaluate").iterdir()}
     assert names == {"test", "test-2", "test-3"}
     assert evaluated(medimg, "runs/two", "--split", "val")["test_looks"] == 1
@@ -190,7 +191,8 @@ def test_the_runs_own_pictures_elsewhere_keep_the_runs_split(medimg, train, phan
 
     for number, file in enumerate(sorted((tmp_path / "elsewhere").rglob("*.png"))):
         file.rename(file.with_name(f"scan{number:03}.png"))
-    answer = medimg("evaluate", "runs/a", "elsewhere", *QUICK, "--json")
+    assert medimg("evaluate", "runs/a", "elsewhere", *QUICK).code == 1
+    answer = medimg("evaluate", "runs/a", "elsewhere", *ALLOWED, *QUICK, "--json")
     assert answer.code == 0, answer.err
     # other names tell other patients, or none: other data, but for their content
     (found,) = [f for f in answer.report["findings"] if f["check"] == "training-images-in-test"]
@@ -234,7 +236,7 @@ def test_the_training_images_alone_in_another_place_are_known(medimg, runs, phan
     for number, file in enumerate(sorted(phantoms.glob("train/*/*.png"))):
         (tmp_path / "to" / file.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(file, tmp_path / "to" / file.parent.name / f"{number:03}.png")
-    found = finding(medimg, "training-images-in-test", "runs/two", "to")
+    found = finding(medimg, "training-images-in-test", "runs/two", "to", *ALLOWED)
     trained = [r for r in rows_of(Path("runs/two/splits.csv")) if r["split"] == "train"]
     assert (found["severity"], found["count"]) == ("error", len(trained))
     assert f"all {len(trained)}" not in found["message"] and "by training" in found["message"]
@@ -246,10 +248,10 @@ def test_what_a_parent_was_trained_on_is_known_too(medimg, runs, phantoms, tmp_p
     make_dataset(tmp_path / "other", images=60, size_px=64, seed=9, faults=())
     line = ("--dataset", "other", "--epochs", "1", "--name", "ft")
     assert medimg("finetune", "runs/two", *line).code == 0
-    found = finding(medimg, "training-images-in-test", "runs/ft", phantoms / "train")
+    found = finding(medimg, "training-images-in-test", "runs/ft", phantoms / "train", *ALLOWED)
     assert found["count"] == len(list(phantoms.glob("train/*/*.png")))
     shutil.rmtree("runs/two")
-    found = finding(medimg, "training-images-in-test", "runs/ft", phantoms / "train")
+    found = finding(medimg, "training-images-in-test", "runs/ft", phantoms / "train", *ALLOWED)
     assert found["severity"] == "warning" and "runs/two, which can't be read" in found["message"]
 
 

@@ -1,0 +1,107 @@
+"""An evaluation as text for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+SHOWN = (
+    "auroc",
+    "average_precision",
+    "accuracy",
+    "balanced_accuracy",
+    "sensitivity",
+    "specificity",
+    "precision",
+    "f1",
+    "macro_f1",
+    "mcc",
+    "brier",
+    "ece",
+)
+# of a subgroup, as many as fit beside one another
+OF_SUBGROUPS = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "macro_f1")
+
+
+def metrics_table(result: Mapping[str, Any]) -> str:
+    """The metrics people look at, with intervals, beside the majority class."""
+    from tabulate import tabulate
+
+    baseline = result["baseline"]
+    rows = []
+    for name in SHOWN:
+        cell = result["metrics"].get(name)
+        if cell is None:
+            continue
+        rows.append([name, shown(cell), interval(cell), shown(baseline.get(name) or {})])
+    return tabulate(
+        rows,
+        headers=["metric", "value", "95 % interval", "majority class"],
+        disable_numparse=True,
+    )
+
+
+def shown(cell: Mapping[str, Any]) -> str:
+    value = cell.get("value")
+    return "–" if value is None else f"{value:.3f}"
+
+
+def interval(cell: Mapping[str, Any]) -> str:
+    if cell.get("ci95") is None:
+        return cell.get("reason") or ""
+    low, high = cell["ci95"]
+    return f"{low:.3f} to {high:.3f}"
+
+
+def confusion_table(matrix: Mapping[str, Any]) -> str:
+    from tabulate import tabulate
+
+    rows = [
+        [f"true {label}", *row]
+        for label, row in zip(matrix["labels"], matrix["counts"], strict=True)
+    ]
+    return tabulate(rows, headers=["", *(f"said {label}" for label in matrix["labels"])])
+
+
+def subgroup_table(column: str, table: Mapping[str, Any]) -> str:
+    """Each subgroup's metrics with intervals, then the gaps; suppressed ones by name."""
+    from tabulate import tabulate
+
+    known = [g["metrics"] for g in table["groups"].values() if g["metrics"]]
+    names = [n for n in OF_SUBGROUPS if any(n in metrics for metrics in known)][:4]
+    rows = [
+        [value, group["images"], patients(group), *(both(group["metrics"].get(n)) for n in names)]
+        for value, group in table["groups"].items()
+        if not group["suppressed"]
+    ]
+    lines = []
+    if rows:
+        headers = [column, "images", "patients", *names]
+        lines.append(tabulate(rows, headers=headers, disable_numparse=True))
+    hidden = [f"{v} ({g['suppressed']})" for v, g in table["groups"].items() if g["suppressed"]]
+    if hidden:
+        lines.append(f"{column}, not shown: {', '.join(hidden)}")
+    lines += [gap(n, table["gap"][n]) for n in names if n in table["gap"]]
+    return "\n".join(lines)
+
+
+def patients(group: Mapping[str, Any]) -> str:
+    return "–" if group["patients"] is None else f"{group['patients']}"
+
+
+def both(cell: Mapping[str, Any] | None) -> str:
+    """`0.91 (0.85 to 0.96)`."""
+    if cell is None or cell["value"] is None:
+        return "–"
+    if cell["ci95"] is None:
+        return f"{cell['value']:.2f}"
+    return f"{cell['value']:.2f} ({cell['ci95'][0]:.2f} to {cell['ci95'][1]:.2f})"
+
+
+def gap(name: str, found: Mapping[str, Any]) -> str:
+    told = f"{name}: {found['highest']} is {found['value']:.3f} above {found['lowest']}"
+    if found["ci95"] is None:
+        return told
+    low, high = found["ci95"]
+    apart = "" if low > 0 else ", which may be chance"
+    return f"{told} ({low:.3f} to {high:.3f}{apart})"

@@ -1,0 +1,209 @@
+"""What a run has seen of the images that it is evaluated on, by content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medimg.core.errors import Refused
+from medimg.core.recipe import read_recipe
+from medimg.core.runs import RECIPE, SPLITS, Run, Seen, read_predictions, read_run_splits
+from medimg.core.types import Finding, Sample
+from medimg.training.run import VAL_PREDICTIONS
+
+if TYPE_CHECKING:
+    from medimg.training.experiment import Data
+
+CHECK = "training-images-in-test"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The images that shaped a run's weights and choices, its parents' included.
+
+    Args:
+        trained, chosen: SHA-256 of the images of training and validation parts.
+        own: path to what the run's own splits.csv says; empty where the data are not the run's.
+        lost: runs that this one goes on from and whose folders can't be read any more.
+    """
+
+    trained: frozenset[str]
+    chosen: frozenset[str]
+    own: Mapping[str, Seen]
+    lost: tuple[str, ...] = ()
+
+
+def remembered(run: Run, data: Data, own: bool) -> Memory:
+    """What a run and its parents saw, by content.
+
+    Args:
+        own: the data are the run's, so that in a run which wrote no hashes its paths tell.
+    """
+    seen: dict[str, set[str]] = {"train": set(), "val": set()}
+    folders, lost = lineage(run)
+    for folder in folders:
+        for path, image in read_run_splits(folder).items():
+            digest = image.sha256
+            if digest is None and own and path in data.records:
+                digest = data.records[path].sha256
+            if digest and image.split in seen:
+                seen[image.split].add(digest)
+        if (folder / VAL_PREDICTIONS).is_file():
+            seen["val"].update(read_predictions(folder / VAL_PREDICTIONS).sha256)
+    here = read_run_splits(run.folder) if own else {}
+    return Memory(frozenset(seen["train"]), frozenset(seen["val"]), here, tuple(lost))
+
+
+def lineage(run: Run) -> tuple[list[Path], list[str]]:
+    """The folders of a run and of the runs that it goes on from, and those that are gone."""
+    folders, lost = [run.folder], []
+    recipes: list[Mapping[str, Any]] = [run.recipe]
+    while recipes:
+        recipe = recipes.pop()
+        for given in (recipe.get("parent"), recipe.get("weights")):
+            if not given or given in ("none", "imagenet"):
+                continue
+            # run folders that were moved together still lie side by side
+            places = [Path(given), run.folder.parent / Path(given).name]
+            found = next((p for p in places if (p / SPLITS).is_file()), None)
+            if found is None:
+                lost.append(str(given))
+            elif not any(found.samefile(folder) for folder in folders):
+                folders.append(found)
+                recipes.append(read_recipe(found / RECIPE))
+    return folders, lost
+
+
+def seen_in_training(memory: Memory, data: Data, split: str) -> list[Finding]:
+    """What the evaluated part owes to training, by content, wherever the images lie.
+
+    `training-images-in-test`, an error: images that the weights were fitted to; in a part other
+    than val also those that chose epoch and threshold. `threshold-on-test`, a warning: the part
+    is wholly or partly what epoch and threshold were chosen on. `data-changed`, a warning:
+    images of the run's own data that are not the files that stood there in training.
+    """
+    samples = data.index.part(split)
+    digest = {s.path: data.records[s.path].sha256 for s in samples}
+    fitted = [s for s in samples if digest[s.path] in memory.trained]
+    only_chosen = memory.chosen - memory.trained
+    steering = [s for s in samples if digest[s.path] in only_chosen]
+    found = []
+    if fitted or (steering and split != "val"):
+        again = fitted + (steering if split != "val" else [])
+        found.append(training_images(again, len(fitted), len(samples), split, bool(memory.own)))
+    if steering and split == "val":
+        found.append(chosen_on_this(steering, len(samples)))
+    found += changed_since(memory.own, data, samples)
+    if memory.lost:
+        found.append(
+            Finding(
+                "training-images-in-test",
+                "warning",
+                f"the run starts from {', '.join(memory.lost)}, which can't be read: what that "
+                "run was trained on is not known",
+                len(memory.lost),
+                hint="Evaluate where the run folders lie together.",
+            )
+        )
+    return found
+
+
+def rows_of(samples: Sequence[Sample]) -> tuple[dict[str, Any], ...]:
+    return tuple({"file": s.path, "class": s.label, "split": s.split} for s in samples[:1000])
+
+
+def training_images(again: list[Sample], fitted: int, total: int, split: str, own: bool) -> Finding:
+    if split == "train":
+        hint = "Evaluate the test part: --split test"
+    elif own:
+        hint = "Leave the copies out and train again: medimg verify DATASET --write-clean clean.csv"
+    else:
+        hint = "Evaluate images that it has not seen: its own test part (no DATASET), or others."
+    parts = [f"{fitted:,} by training"] if fitted else []
+    parts += [f"{len(again) - fitted:,} by validation"] if len(again) > fitted else []
+    return Finding(
+        "training-images-in-test",
+        "error",
+        f"{len(again):,} of the {total:,} {split} images are, byte by byte, images that the run "
+        f"has seen ({', '.join(parts)}): these numbers say nothing about new images",
+        len(again),
+        rows_of(again),
+        hint,
+    )
+
+
+def chosen_on_this(samples: list[Sample], total: int) -> Finding:
+    return Finding(
+        "threshold-on-test",
+        "warning",
+        f"{len(samples):,} of the {total:,} images chose the epoch and the threshold: these "
+        "numbers flatter the run",
+        len(samples),
+        rows_of(samples),
+        "Evaluate images that chose nothing: --split test",
+    )
+
+
+def changed_since(then: Mapping[str, Seen], data: Data, samples: Sequence[Sample]) -> list[Finding]:
+    """`data-changed`, a warning, where some images are not the files that a run knew.
+
+    Args:
+        then: path to what the run's splits.csv says; old runs wrote no hash, and say nothing.
+    """
+    was = {path: image.sha256 for path, image in then.items() if image.sha256}
+    changed = [s for s in samples if s.path in was and was[s.path] != data.records[s.path].sha256]
+    if not changed:
+        return []
+    return [
+        Finding(
+            "data-changed",
+            "warning",
+            f"{len(changed):,} of these {len(samples):,} images are not the files that stood there "
+            f"when the run was trained, the first {changed[0].path}",
+            len(changed),
+            rows_of(changed),
+            "Train anew on the data as they are now, or give the DATASET as it was.",
+        )
+    ]
+
+
+def refuse_known_images(findings: Sequence[Finding], allow: Sequence[str], name: str) -> None:
+    """Other data are there to show how a run does on images that are new to it.
+
+    Raises:
+        Refused: images of training are among them, and `allow` does not name the check.
+    """
+    known = [f for f in findings if f.check == CHECK and f.severity == "error"]
+    if known and CHECK not in allow:
+        raise Refused(
+            f"{name} is no external test: {known[0].message}, the first "
+            f"{known[0].items[0]['file']}",
+            f"Leave them out of it (their sha256 stands in the run's splits.csv).\n"
+            f"Evaluate all the same: --allow {CHECK}",
+            tuple(known),
+        )
+
+
+def copies_of_training(data: Data, split: str) -> list[Finding]:
+    """`training-images-in-test`, an error, where a dataset's own training part holds images of the
+    evaluated part: what a model that was trained elsewhere has seen is not known otherwise."""
+    if split == "train":
+        return []
+    trained = {data.records[s.path].sha256 for s in data.index.part("train")} - {""}
+    samples = data.index.part(split)
+    again = [s for s in samples if data.records[s.path].sha256 in trained]
+    if not again:
+        return []
+    return [
+        Finding(
+            CHECK,
+            "error",
+            f"{len(again):,} of the {len(samples):,} {split} images are, byte by byte, images of "
+            "the dataset's training part: a model trained on it has seen them",
+            len(again),
+            rows_of(again),
+            "Leave the copies out: medimg verify DATASET --write-clean clean.csv",
+        )
+    ]

@@ -1,0 +1,99 @@
+"""medimg evaluate RUN OTHER_DATASET: classes by --map, what differs, images of training refused."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cv2
+import pytest
+
+QUICK = ("--resamples", "100", "--no-progress")
+
+
+@pytest.fixture
+def hospital(phantoms, tmp_path) -> Path:
+    """Other phantoms, larger, as JPEG, under other class names."""
+    from medimg.phantom import make_dataset
+
+    make_dataset(tmp_path / "made", images=30, size_px=96, seed=5, faults=(), splits=(1.0, 0, 0))
+    names = {"NORMAL": "normal", "PNEUMONIA": "covid"}
+    for file in sorted((tmp_path / "made").rglob("*.png")):
+        target = tmp_path / "hospital" / names[file.parent.name] / f"{file.stem}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(target), cv2.imread(str(file)) // 3)
+    return tmp_path / "hospital"
+
+
+MAPS = ("--map", "normal=NORMAL", "--map", "covid=PNEUMONIA")
+
+
+def test_mapped_classes_and_what_differs(medimg, runs, hospital):
+    answer = medimg("evaluate", "runs/two", hospital, *MAPS, *QUICK, "--json")
+    assert answer.code == 0, answer.err
+    result = answer.report["result"]
+    assert result["images"] == 30
+    assert result["confusion_matrix"]["labels"] == ["NORMAL", "PNEUMONIA"]
+    external = result["external"]
+    assert external["mapping"] == {"normal": "NORMAL", "covid": "PNEUMONIA"}
+    told = "\n".join(external["differences"])
+    assert "size: 64×64 px in training, 96×96 px here" in told
+    assert "file formats: PNG in training, JPEG here" in told
+    assert "mean grey level" in told
+    assert "Unlike training: size" in answer.err
+    assert result["threshold"]["chosen_on"] == "val"
+
+
+def test_the_runs_own_data_are_not_external(medimg, runs):
+    answer = medimg("evaluate", "runs/two", *QUICK, "--json")
+    assert answer.report["result"]["external"] is None
+
+
+def test_what_differs_without_the_training_images(medimg, train, phantoms, hospital):
+    shutil.copytree(phantoms, "gone")
+    assert train("a", data=Path("gone").resolve()).code == 0
+    shutil.rmtree("gone")
+    answer = medimg("evaluate", "runs/a", hospital, *MAPS, *QUICK, "--json")
+    assert answer.code == 0, answer.err
+    external = answer.report["result"]["external"]
+    assert sum(external["training"]["classes"].values()) == external["training"]["images"]
+
+
+def test_classes_that_need_a_map(medimg, runs, hospital):
+    answer = medimg("evaluate", "runs/two", hospital, "--map", "normal=NORMAL", *QUICK)
+    assert answer.code == 3
+    assert "the class 'covid', which two does not know" in answer.err
+    assert "--map covid=" in answer.err
+    left_out = ("--map", "normal=NORMAL", "--map", "covid=")
+    result = medimg("evaluate", "runs/two", hospital, *left_out, *QUICK, "--json").report["result"]
+    assert result["metrics"]["auroc"]["value"] is None
+    assert result["metrics"]["auroc"]["reason"] == "no image of PNEUMONIA in this part"
+    assert any("none here" in line for line in result["external"]["differences"])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("covd=PNEUMONIA", "hospital has no class 'covd'"),
+        ("covid=PNEUMONA", "Did you mean 'PNEUMONIA'?"),
+        ("covid", "is not KEY=VALUE"),
+    ],
+)
+def test_maps_that_are_none(medimg, runs, hospital, given, told):
+    answer = medimg("evaluate", "runs/two", hospital, "--map", given, *QUICK)
+    assert answer.code == 2 and told in answer.err
+
+
+def test_images_of_training_are_refused(medimg, runs, phantoms, hospital):
+    first = sorted((phantoms / "train/NORMAL").iterdir())[0]
+    shutil.copy(first, hospital / "normal/again.png")
+    line = ("evaluate", "runs/two", hospital, *MAPS, *QUICK)
+    answer = medimg(*line)
+    assert answer.code == 1
+    assert "hospital is no external test: 1 of the 31 test images" in answer.err
+    assert "again.png" in answer.err and "--allow training-images-in-test" in answer.err
+    assert not list(Path("runs/two/evaluate").glob("*hospital*"))
+    allowed = medimg(*line, "--allow", "training-images-in-test", "--json")
+    assert allowed.code == 0, allowed.err
+    assert "training-images-in-test" in {f["check"] for f in allowed.report["findings"]}
+    assert medimg(*line, "--allow", "blur").code == 2
