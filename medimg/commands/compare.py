@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,20 @@ from medimg.commands._options import report_options
 
 if TYPE_CHECKING:
     from medimg.training.comparison import Entry
+    from medimg.training.paired_tests import Tests
 
 BINARY = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "f1")
 MULTICLASS = ("auroc", "accuracy", "balanced_accuracy", "macro_f1")
-FORMATS = {"table": "simple", "md": "github", "csv": "", "html": "html"}
-NEITHER_RUN_NOR_REPORT = ("report.json", "recipe.yaml")
+STYLES = ("table", "md", "csv", "html", "json")
+# more runs than this are tested in the metric that ranks them alone
+MOST_FOR_ALL_METRICS = 50
 
 
-def run_folders(paths: tuple[str, ...]) -> list[Path]:
-    """The run folders among what was given; a glob's stray files are left aside.
+# -- what was given ------------------------------------------------------------------------------
+
+
+def given_paths(paths: tuple[str, ...]) -> list[Path]:
+    """What was named, each of which exists.
 
     Raises:
         InputError: a path that does not exist.
@@ -28,275 +34,488 @@ def run_folders(paths: tuple[str, ...]) -> list[Path]:
     """
     from medimg.core.errors import InputError, UsageError
 
-    folders = []
-    for path in paths:
-        folder = Path(path)
-        if not folder.exists():
-            raise InputError(f"the run folder {path} does not exist", "ls runs/ shows your runs.")
-        if folder.is_dir() and any((folder / n).exists() for n in NEITHER_RUN_NOR_REPORT):
-            folders.append(folder)
+    folders = [Path(path) for path in paths]
+    seen: dict[tuple[int, int], Path] = {}
     for folder in folders:
-        if sum(folder.samefile(other) for other in folders) > 1:
+        if not folder.exists():
+            raise InputError(f"the run folder {folder} does not exist", "ls runs/ shows your runs.")
+        told = folder.stat()
+        if seen.setdefault((told.st_dev, told.st_ino), folder) is not folder:
             raise UsageError(
                 f"the run {folder} is named twice", "A run can't be told from itself: name others."
             )
     return folders
 
 
-def shown_metrics(entries: list[Entry], asked: str | None, known: list[str]) -> list[str]:
-    """The metrics of the table: the usual ones of the task, or the one asked for.
+def command_of(folder: Path) -> str | None:
+    """The command whose report lies in a folder; None where there is none to be read."""
+    import json
+
+    try:
+        return str(json.loads((folder / "report.json").read_text(encoding="utf-8"))["command"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def verified(folders: list[Path]) -> list[Path]:
+    """The verify reports, where it is they that are to be compared: no trained run among them."""
+    found = []
+    for folder in folders:
+        command = command_of(folder)
+        if command in ("train", "finetune", "evaluate"):
+            return []
+        if command == "verify":
+            found.append(folder)
+    return found if len(found) > 1 else []
+
+
+# -- metrics and columns -------------------------------------------------------------------------
+
+
+def shown_metrics(entries: list[Entry], asked: Sequence[str], known: list[str]) -> list[str]:
+    """The metrics of the table: the usual ones of the task, or those asked for.
 
     Raises:
         UsageError: no such metric, or not in this task.
     """
+    from medimg.core.errors import UsageError
+
+    here = entries[0].metrics
+    if not asked:
+        usual = BINARY if entries[0].positive else MULTICLASS
+        return [name for name in usual if name in here]
+    for name in asked:
+        check_metric(name, known)
+        if name not in here:
+            raise UsageError(
+                f"{name} is not computed in this task", f"Known here: {', '.join(here)}"
+            )
+    return list(asked)
+
+
+def check_metric(name: str, known: list[str]) -> None:
     from medimg.core.errors import UsageError, near_misses
 
-    usual = BINARY if entries[0].report["result"]["positive"] else MULTICLASS
-    if asked is None:
-        return list(usual)
-    if asked not in known:
-        raise UsageError(f"no metric is called {asked!r}", near_misses(asked, known))
-    if asked not in entries[0].report["result"]["metrics"]:
+    if name not in known:
+        raise UsageError(f"no metric is called {name!r}", near_misses(name, known))
+
+
+def check_column(name: str, known: list[str], option: str) -> str:
+    """A column by its name, blanks and underscores alike.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    from medimg.core.errors import UsageError, near_misses
+
+    found = next((k for k in known if k.replace(" ", "_") == name.strip().replace(" ", "_")), None)
+    if found is None:
         raise UsageError(
-            f"{asked} is not computed in this task",
-            f"Known here: {', '.join(entries[0].report['result']['metrics'])}",
+            f"{option}: no column is called {name!r}",
+            near_misses(name, known) or f"Known here: {', '.join(known)}",
         )
-    return [asked]
-
-
-def rows_of(entries: list[Entry]) -> list[dict[str, Any]]:
-    """The `runs` part of the report."""
-    from medimg.training.comparison import settings_that_differ
-
-    return [
-        {
-            "name": entry.name,
-            "model": entry.report["result"]["training"]["model"],
-            "backend": entry.report["result"]["training"]["backend"],
-            "settings": settings,
-            "metrics": entry.report["result"]["metrics"],
-        }
-        for entry, settings in zip(entries, settings_that_differ(entries), strict=True)
-    ]
-
-
-def table(
-    rows: list[dict[str, Any]],
-    metrics: list[str],
-    style: str,
-    rules: list[str | None] | None = None,
-) -> str:
-    """Runs as rows: value and interval of each metric, then the settings that differ.
-
-    Args:
-        rules: how each run's threshold was chosen, where that is to be shown.
-    """
-    from tabulate import tabulate
-
-    settings = list(rows[0]["settings"])
-    headers = ["run", *metrics, *(name for name in settings if name not in ("model", "backend"))]
-    headers[1:1] = ["model", "backend"]
-    body = [
-        [row["name"], row["model"], row["backend"]]
-        + [cell(row["metrics"].get(metric)) for metric in metrics]
-        + [plain(row["settings"][name]) for name in settings if name not in ("model", "backend")]
-        for row in rows
-    ]
-    if rules is not None:
-        headers.insert(3, "threshold")
-        for cells, rule in zip(body, rules, strict=True):
-            cells.insert(3, rule or "–")
-    if style == "csv":
-        return as_csv(headers, body)
-    return tabulate(body, headers=headers, tablefmt=FORMATS[style], disable_numparse=True)
-
-
-def plain(setting: Any) -> str:
-    return "–" if setting is None else str(setting)
-
-
-def cell(metric: dict[str, Any] | None) -> str:
-    if metric is None or metric["value"] is None:
-        return "–"
-    text = f"{metric['value']:.3f}"
-    if metric["ci95"]:
-        low, high = metric["ci95"]
-        text += f" ({low:.3f}–{high:.3f})"
-    return text
-
-
-def as_csv(headers: list[str], body: list[list[Any]]) -> str:
-    import csv
-    import io
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(headers)
-    writer.writerows(body)
-    return text.getvalue().rstrip("\n")
-
-
-def pairs_table(pairs: list[dict[str, Any]], style: str) -> str:
-    """The paired tests: difference, interval, p, p after Holm."""
-    from tabulate import tabulate
-
-    headers = ["metric", "run", "against", "difference", "95 % interval", "test", "p", "p (Holm)"]
-    body = [
-        [
-            pair["metric"],
-            pair["a"],
-            pair["b"],
-            "–" if pair["difference"] is None else f"{pair['difference']:+.3f}",
-            "–" if pair["ci95"] is None else f"{pair['ci95'][0]:+.3f} to {pair['ci95'][1]:+.3f}",
-            pair["test"] or pair["reason"] or "",
-            p_value(pair["p"]),
-            p_value(pair["p_holm"]),
-        ]
-        for pair in pairs
-    ]
-    if style == "csv":
-        return as_csv(headers, body)
-    return tabulate(body, headers=headers, tablefmt=FORMATS[style], disable_numparse=True)
-
-
-def p_value(p: float | None) -> str:
-    if p is None:
-        return "–"
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def conclude(pairs: list[dict[str, Any]], metric: str) -> str:
-    """One sentence: which runs can be told from the baseline on the first metric."""
-    family = [p for p in pairs if p["metric"] == metric and p["p_holm"] is not None]
-    if not family:
-        return f"No difference in {metric} could be tested."
-    told = [p for p in family if p["p_holm"] < 0.05]
-    base = family[0]["b"]
-    if not told:
-        return f"In {metric} no run can be told from {base} on these samples (Holm, 5 %)."
-    return (
-        f"In {metric} {', '.join(p['a'] for p in told)} differ{'s' * (len(told) == 1)} from "
-        f"{base} (Holm, 5 %)."
-    )
-
-
-@click.command("compare", epilog="Example: medimg compare runs/* --metric auroc")
-@click.argument("runs", metavar="RUNS...", nargs=-1, required=True)
-@click.option("--metric", metavar="NAME", help="Show and test this one.")
-@click.option("--baseline", metavar="RUN", help="The run that the others are tested against.")
-@click.option("--split", default="test", show_default=True, metavar="NAME")
-@click.option(
-    "--format", "style", type=click.Choice(list(FORMATS)), default="table", show_default=True
-)
-@click.option("--resamples", type=click.IntRange(100, 100_000), default=2000, show_default=True)
-@report_options
-def command(
-    runs: tuple[str, ...],
-    metric: str | None,
-    baseline: str | None,
-    split: str,
-    style: str,
-    resamples: int,
-    seed: int,
-    **common: Any,
-) -> None:
-    """Put runs side by side and test their differences on the samples that they share.
-
-    Samples match by content and label. Runs that can't be compared are listed with the reason;
-    with fewer than two left the exit code is 1.
-    """
-    from medimg.core.errors import InputError, UsageError, near_misses
-    from medimg.training.comparison import gather, paired_tests, rules_differ
-
-    folders = run_folders(runs)
-    if not folders:
-        raise InputError("none of these is a run folder", "For example: medimg compare runs/*")
-    job = Job("compare", seed=seed, **common)
-    job.subject = f"{len(folders)}-runs"
-    known = job.manager.metrics()
-    if metric is not None and metric not in known:
-        raise UsageError(f"no metric is called {metric!r}", near_misses(metric, list(known)))
-    folders = [f for f in folders if is_trained(f)]
-    entries, refused = gather(folders, split, baseline)
-    base = chosen_baseline(entries, baseline, [f.name for f in folders], refused)
-    rows = rows_of(entries) if entries else []
-    pairs: list[dict[str, Any]] = []
-    comparable = len(entries) > 1
-    mixed = None
-    if entries:
-        metrics = shown_metrics(entries, metric, list(known))
-        mixed = rules_differ(entries)
-        job.say(table(rows, metrics, style, [e.rule() for e in entries] if mixed else None))
-    if comparable and base is not None:
-        functions = job.manager.functions({name: known[name] for name in metrics})
-        pairs = paired_tests(entries, base, metrics, functions, seed=seed, resamples=resamples)
-        job.say("")
-        job.say(pairs_table(pairs, style))
-        if style == "table":
-            job.say("")
-            job.say(conclude(pairs, metrics[0]))
-            job.say("Holm's correction is over the runs against the baseline, within each metric.")
-            job.say("Picking the best of these by this table is selection: confirm it on new data.")
-    for row in refused:
-        job.note(f"not compared: {row['run']}: {row['why']}", severity="warning")
-    if mixed:
-        job.note(f"{mixed.check}: {mixed.message}", severity=mixed.severity)
-        job.note(f"  {mixed.hint}")
-    plots = []
-    if comparable:
-        from medimg.reports.plots_evaluation import comparison_plots
-
-        plots = comparison_plots(entries, pairs, job.folder)
-    job.finish(
-        {
-            "runs": rows,
-            "baseline": base.name if base else None,
-            "pairs": pairs,
-            "comparable": comparable,
-            "refused": refused,
-            "metric": metric,
-            "samples": len(entries[0].keys) if entries else None,
-            "artifacts": plots,
-        },
-        findings=(mixed,) if mixed else (),
-    )
-    if not comparable:
-        job.note("fewer than two runs can be compared", severity="error")
-        raise click.exceptions.Exit(1)
-
-
-def is_trained(folder: Path) -> bool:
-    """Whether it is to be compared, or refused aloud: anything but the report of another command,
-    which is passed over."""
-    import json
-
-    try:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return True
-    except (OSError, ValueError):
-        return True
-    command = report.get("command") if isinstance(report, dict) else None
-    return not isinstance(command, str) or command in ("train", "finetune")
+    return found
 
 
 def chosen_baseline(
     entries: list[Entry], asked: str | None, names: list[str], refused: list[dict[str, str]]
 ) -> Entry | None:
-    """The baseline asked for, else the first run.
+    """The baseline asked for; None where none was.
 
     Raises:
         UsageError: it is none of the runs.
         Refused: it can't be compared.
     """
     from medimg.core.errors import Refused, UsageError, near_misses
+    from medimg.training.comparison import is_called
 
     if asked is None:
-        return entries[0] if entries else None
-    name = Path(asked).name
-    if name not in names:
-        raise UsageError(f"the baseline {asked} is none of the runs", near_misses(name, names))
+        return None
+    name = next((n for n in names if is_called(n, asked)), None)
+    if name is None:
+        raise UsageError(
+            f"the baseline {asked} is none of the runs", near_misses(Path(asked).name, names)
+        )
     for row in refused:
         if row["run"] == name:
             raise Refused(f"the baseline {asked} can't be compared", row["why"])
     return next(e for e in entries if e.name == name)
+
+
+# -- the parts of the report ---------------------------------------------------------------------
+
+
+def compare(
+    entries: list[Entry],
+    metrics: list[str],
+    functions: dict[str, Callable[..., Any]],
+    *,
+    baseline: Entry | None = None,
+    matrix: bool = False,
+    seed: int = 0,
+    resamples: int | None = None,
+) -> dict[str, Any]:
+    """The numbers of a compare report.
+
+    Args:
+        entries: runs on the same samples.
+        metrics: shown and tested; the first ranks the runs.
+        baseline: the others are tested against it; default the best in the first metric.
+        matrix: all pairs are tested instead.
+        resamples: of the bootstrap; default 2,000, fewer for very many runs.
+    """
+    from medimg.training.configurations import agreements, configurations
+    from medimg.training.paired_tests import Tests, best_of, marks, resamples_for
+
+    ranked_by = metrics[0]
+    best = best_of(entries, ranked_by, functions[ranked_by])
+    reference = baseline or best or entries[0]
+    samples = entries[0].samples
+    count = resamples or resamples_for(len(entries), len(samples.labels))
+    tests = Tests(entries, functions, seed=seed, resamples=count)
+    tested = metrics if len(entries) <= MOST_FOR_ALL_METRICS else metrics[:1]
+    pairs = paired(tests, tested, reference, best, matrix) if len(entries) > 1 else []
+    of_best = [p for p in pairs if p["metric"] == ranked_by and p["family"] != "baseline"]
+    if not matrix and reference is best:
+        of_best = [p for p in pairs if p["metric"] == ranked_by]
+    marked = marks(entries, best, of_best) if len(entries) > 1 else {}
+    counts = {c: int((samples.labels == n).sum()) for n, c in enumerate(samples.classes)}
+    return {
+        "runs": rows_of(entries, marked),
+        "baseline": reference.name,
+        "baseline_chosen": "given" if baseline else "best",
+        "family": "all pairs" if matrix else "baseline",
+        "pairs": pairs,
+        "omnibus": [row for metric in tested if (row := tests.omnibus(metric))],
+        "configurations": seeds_of(configurations(entries), list(entries[0].metrics)),
+        "agreement": agreements(entries),
+        "majority": entries[0].baseline or None,
+        "samples": len(samples.labels),
+        "classes": counts,
+        "patients": len(set(samples.groups)) if samples.groups else None,
+        "positive": entries[0].positive,
+        "ranked_by": ranked_by,
+        "looks": max((e.looks for e in entries if e.looks), default=None),
+        "resamples": count,
+        "phantom": any(e.phantom for e in entries),
+    }
+
+
+def paired(
+    tests: Tests, metrics: list[str], reference: Entry, best: Entry | None, matrix: bool
+) -> list[dict[str, Any]]:
+    """The rows of `pairs`; in the first metric also the runs against the best, where that is a
+    family of its own."""
+    from medimg.training.paired_tests import against, every_pair
+
+    chosen = every_pair(tests.entries) if matrix else against(tests.entries, reference)
+    name = "all pairs" if matrix else "baseline"
+    rows = [row for metric in metrics for row in tests.family(chosen, metric, name)]
+    if not matrix and best is not None and best is not reference:
+        rows += tests.family(against(tests.entries, best), metrics[0], "best")
+    return rows
+
+
+def rows_of(entries: list[Entry], marked: dict[str, str]) -> list[dict[str, Any]]:
+    """The `runs` part of the report."""
+    from medimg.training.configurations import settings_that_differ
+
+    return [
+        {
+            "name": entry.name,
+            "model": entry.model,
+            "backend": entry.backend,
+            "settings": settings,
+            "metrics": entry.metrics,
+            "cost": entry.cost,
+            "looks": entry.looks,
+            "mark": marked.get(entry.name),
+            "evaluation": str(entry.evaluation),
+            "threshold": entry.threshold,
+        }
+        for entry, settings in zip(entries, settings_that_differ(entries), strict=True)
+    ]
+
+
+def seeds_of(groups: list[Any], metrics: list[str]) -> list[dict[str, Any]]:
+    """The `configurations` part of the report."""
+    return [
+        {
+            "runs": [entry.name for entry in group.entries],
+            "seeds": [entry.recipe["seed"] for entry in group.entries],
+            "settings": group.settings,
+            "metrics": {metric: group.spread(metric) for metric in metrics},
+        }
+        for group in groups
+    ]
+
+
+# -- what is printed -----------------------------------------------------------------------------
+
+
+def say_runs(
+    job: Job,
+    result: dict[str, Any],
+    columns: list[str],
+    metrics: list[str],
+    style: str,
+    top: int,
+) -> None:
+    """The tables and what follows from them."""
+    from medimg.reports import comparison_tables as tables
+
+    rows = result["runs"]
+    shown = rows if not top or style == "csv" else rows[:top]
+    majority = result["majority"] if style != "csv" else None
+    if style == "table":
+        job.say(heading(result))
+        job.say("")
+    job.say(tables.runs_table(shown, columns, style, majority))
+    if style == "table" and len(shown) < len(rows):
+        job.say(f"… and {len(rows) - len(shown):,} more runs in the report (--top 0 shows all)")
+    if style == "table" and any(row["mark"] for row in rows):
+        job.say(f"* best in {result['ranked_by']}   ≈ can't be told from the best")
+    pairs = [p for p in result["pairs"] if p["family"] != "best" and style != "csv"]
+    if top and len(pairs) > 2 * top:
+        pairs = [p for p in pairs if p["metric"] == result["ranked_by"]][:top]
+    if pairs:
+        job.say("")
+        job.say(tables.pairs_table(pairs, style))
+    say_seeds(job, result, metrics, style)
+    if style in ("table", "md"):
+        job.say("")
+        for text in [*map(tables.agreement_line, result["agreement"]), *result["conclusions"]]:
+            job.say(wrapped(f"- {text}") if style == "table" else f"- {text}")
+
+
+def say_seeds(job: Job, result: dict[str, Any], metrics: list[str], style: str) -> None:
+    from medimg.reports.comparison_tables import seeds_table
+
+    if not result["configurations"] or style == "csv":
+        return
+    job.say("")
+    job.say(seeds_table(result["configurations"], metrics, style))
+    if style in ("table", "md"):
+        job.say(
+            "SD over seeds is how much training varies; the intervals above are about which images "
+            "were tested. Neither holds the other."
+        )
+
+
+def heading(result: dict[str, Any]) -> str:
+    """What the runs were compared on."""
+    counts = ", ".join(f"{name} {count:,}" for name, count in result["classes"].items())
+    patients = f" of {result['patients']:,} patients" if result["patients"] else ""
+    text = (
+        f"{len(result['runs']):,} runs on the same {result['samples']:,} {result['split']} images"
+    )
+    same = {key: {row[key] for row in result["runs"]} for key in ("model", "backend")}
+    alike = " with ".join(str(*found) for found in same.values() if len(found) == 1 and any(found))
+    return f"{text}{patients} ({counts})" + (f"; all are {alike}" if alike else "")
+
+
+def wrapped(text: str) -> str:
+    import textwrap
+
+    return textwrap.fill(text, 98, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def say_refused(job: Job, refused: list[dict[str, str]], most: int = 20) -> None:
+    for row in refused[:most]:
+        job.note(f"not compared: {row['run']}: {row['why']}", severity="warning")
+    if len(refused) > most:
+        job.note(f"not compared: {len(refused) - most:,} more, in the report", severity="warning")
+
+
+def compare_verified(job: Job, folders: list[Path], others: list[Path], style: str) -> None:
+    """Verify reports instead of runs: each beside the first."""
+    from medimg.core.errors import MedimgError
+    from medimg.reports.comparison_tables import versions_text
+    from medimg.training.dataset_versions import compare_versions, read_verified
+
+    first = read_verified(folders[0])
+    rows: list[dict[str, Any]] = []
+    refused = [{"run": f.name, "why": "it is no report of medimg verify"} for f in others]
+    for folder in folders[1:]:
+        try:
+            rows.append(compare_versions(first, read_verified(folder)))
+        except (MedimgError, KeyError, TypeError) as error:
+            refused.append({"run": folder.name, "why": str(error)})
+    for row in rows:
+        job.say(versions_text(row, "md" if style == "csv" else style))
+    say_refused(job, refused)
+    job.finish(
+        {
+            "runs": [],
+            "baseline": first["name"],
+            "pairs": [],
+            "comparable": bool(rows),
+            "refused": refused,
+            "versions": rows,
+        }
+    )
+    if not rows:
+        raise click.exceptions.Exit(1)
+
+
+@click.command("compare", epilog="Example: medimg compare runs/* --metric auroc")
+@click.argument("runs", metavar="RUNS...", nargs=-1, required=True)
+@click.option(
+    "--metric",
+    "asked",
+    metavar="NAME",
+    multiple=True,
+    help="Show and test this one (repeatable); the first ranks the runs.",
+)
+@click.option("--baseline", metavar="RUN", help="Test the others against this run, not the best.")
+@click.option("--matrix", is_flag=True, help="Test all pairs of runs.")
+@click.option("--split", default="test", show_default=True, metavar="NAME")
+@click.option(
+    "--sort", metavar="COLUMN", help="A column, `name` or `given`.  [default: the metric]"
+)
+@click.option("--columns", metavar="A,B,…", help="Metrics, settings, seconds, epochs, looks, …")
+@click.option("--top", default=30, show_default=True, metavar="N", help="Rows shown; 0: all.")
+@click.option("--format", "style", type=click.Choice(STYLES), default="table", show_default=True)
+@click.option(
+    "--resamples",
+    type=click.IntRange(100, 100_000),
+    help="Of the paired bootstrap.  [default: 2000; fewer for hundreds of runs]",
+)
+@report_options
+def command(
+    runs: tuple[str, ...],
+    asked: tuple[str, ...],
+    baseline: str | None,
+    matrix: bool,
+    split: str,
+    sort: str | None,
+    columns: str | None,
+    top: int,
+    style: str,
+    resamples: int | None,
+    seed: int,
+    as_json: bool,
+    **common: Any,
+) -> None:
+    """Put runs side by side and test their differences on the samples that they share.
+
+    Samples match by content and label. What can't be compared is listed with the reason; with
+    fewer than two runs left the exit code is 1. Given verify reports alone, says what is new,
+    gone and the same between versions of a dataset.
+    """
+    from medimg.core.errors import InputError
+    from medimg.training.comparison import gather, rules_differ, unique_names, versions_differ
+
+    folders = given_paths(runs)
+    job = Job("compare", seed=seed, as_json=as_json or style == "json", **common)
+    style = "table" if style == "json" else style
+    if reports := verified(folders):
+        job.subject = f"{len(reports)}-reports"
+        compare_verified(job, reports, [f for f in folders if f not in reports], style)
+        return
+    job.subject = f"{len(folders)}-runs"
+    known = job.manager.metrics()
+    for name in asked:
+        check_metric(name, list(known))
+    with job.progress("Reading runs", len(folders), "run") as bar:
+        entries, refused = gather(folders, split, baseline, bar.update)
+    if not entries and not any(command_of(f) in ("train", "finetune", "evaluate") for f in folders):
+        whys = "; ".join(f"{row['run']}: {row['why']}" for row in refused[:3])
+        raise InputError(
+            f"none of these is a run folder ({whys})", "For example: medimg compare runs/*"
+        )
+    base = chosen_baseline(entries, baseline, unique_names(folders), refused)
+    result: dict[str, Any] = {"runs": [], "baseline": None, "pairs": []}
+    findings = []
+    comparable = len(entries) > 1
+    if entries:
+        from medimg.reports import comparison_tables as tables
+        from medimg.training.paired_tests import check_pairs
+
+        if matrix:
+            check_pairs(entries)
+        metrics = shown_metrics(entries, asked, list(known))
+        functions = job.manager.functions({name: known[name] for name in metrics})
+        result = compare(
+            entries, metrics, functions,
+            baseline=base, matrix=matrix, seed=seed, resamples=resamples,
+        )  # fmt: skip
+        result["split"] = split
+        possible = tables.known_columns(result["runs"])
+        mixed = rules_differ(entries)
+        shown = (
+            [check_column(name, possible, "--columns") for name in columns.split(",")]
+            if columns
+            else tables.columns_of(result["runs"], metrics, bool(mixed))
+        )
+        entries = in_order(entries, result, sort, possible, functions)
+        result["conclusions"] = tables.conclusions(result)
+        say_runs(job, result, shown, metrics, style, top)
+        findings = [f for f in (mixed, versions_differ(entries)) if f]
+    say_refused(job, refused)
+    for finding in findings:
+        job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
+        job.note(f"  {finding.hint}" if finding.hint else "")
+    plots: list[str] = []
+    if comparable:
+        from medimg.reports.plots_comparison import comparison_plots
+        from medimg.training.configurations import grid
+
+        plots = comparison_plots(entries, result, grid(entries, result["ranked_by"]), job.folder)
+        plots += write_tables(job.folder, result)
+    # what goes into a file or a pipe is the table alone
+    job.quiet = job.quiet or style != "table"
+    path = job.finish(
+        result
+        | {
+            "comparable": comparable,
+            "refused": refused,
+            "metric": asked[0] if asked else None,
+            "split": split,
+            "artifacts": plots,
+        },
+        findings=tuple(findings),
+    )
+    if style != "table":
+        click.echo(f"Report: {path}", err=True)
+    if not comparable:
+        job.note("fewer than two runs can be compared", severity="error")
+        raise click.exceptions.Exit(1)
+
+
+def write_tables(folder: Path, result: dict[str, Any]) -> list[str]:
+    """Every column of the runs, and every pair, as CSV files; their names."""
+    from medimg.core.report import write_atomically
+    from medimg.reports import comparison_tables as tables
+
+    columns = tables.known_columns(result["runs"])
+    write_atomically(folder / "runs.csv", tables.runs_csv(result["runs"], columns) + "\n")
+    write_atomically(folder / "pairs.csv", tables.pairs_csv(result["pairs"]) + "\n")
+    return ["runs.csv", "pairs.csv"]
+
+
+def in_order(
+    entries: list[Entry],
+    result: dict[str, Any],
+    sort: str | None,
+    known: list[str],
+    functions: dict[str, Any],
+) -> list[Entry]:
+    """The entries as they are sorted, and the result's runs with them.
+
+    Raises:
+        UsageError: no such column.
+    """
+    from medimg.reports.comparison_tables import sort_key
+
+    if sort == "given":
+        return entries
+    rows = result["runs"]
+    if sort == "name":
+        rows.sort(key=lambda row: row["name"])
+    else:
+        column = check_column(sort or result["ranked_by"], known, "--sort")
+        higher = getattr(functions.get(column), "higher_is_better", True)
+        rows.sort(key=lambda row: sort_key(row, column, higher))
+    by_name = {entry.name: entry for entry in entries}
+    return [by_name[row["name"]] for row in rows]

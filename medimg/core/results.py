@@ -267,15 +267,37 @@ class EvaluateResult(Result):
     artifacts: list[str] = []
 
 
+class Cost(Result):
+    """What a training took; seconds of wall time on `device`, parameters of the network."""
+
+    seconds: float | None = None
+    epochs: int | None = None
+    images_per_second: float | None = None
+    parameters: int | None = None
+    trainable: int | None = None
+    device: str | None = None
+
+
 class ComparedRun(Result):
+    """`settings`: those that are not the same in all runs; `looks`: how often the part had been
+    looked at when this run was evaluated; `mark`: `best` in the ranking metric, or `tied`."""
+
     name: str
     model: str | None
     backend: str | None
     settings: dict[str, Any]
     metrics: Metrics
+    cost: Cost = Cost()
+    looks: int | None = None
+    mark: str | None = None
+    evaluation: str | None = None
+    threshold: dict[str, Any] | None = None
 
 
 class Pair(Result):
+    """a minus b. `family`: the tests that Holm's correction is over, within one metric: runs
+    against the `baseline`, against the `best`, or `all pairs`."""
+
     a: str
     b: str
     metric: str
@@ -285,6 +307,60 @@ class Pair(Result):
     p: float | None = None
     p_holm: float | None = None
     reason: str | None = None
+    family: str = "baseline"
+
+
+class OmnibusTest(Result):
+    """Whether any run differs; `images`: those that neither all runs nor none were right on."""
+
+    metric: str
+    test: str
+    statistic: float
+    df: int
+    p: float
+    runs: int
+    images: int
+
+
+class SeedSpread(Result):
+    mean: float | None
+    sd: float | None
+    n: int
+
+
+class SeedsOfOne(Result):
+    """Runs that differ in their seed alone: how much training varies, apart from sampling."""
+
+    runs: list[str]
+    seeds: list[int]
+    settings: dict[str, Any]
+    metrics: dict[str, SeedSpread]
+
+
+class BackendAgreement(Result):
+    """One recipe in two backends: share of same answers, distance of probabilities."""
+
+    a: str
+    b: str
+    backends: tuple[str | None, str | None]
+    images: int
+    same_answers: float
+    probability: dict[str, float]
+
+
+class DatasetVersions(Result):
+    """Verify reports of two versions of a dataset; lists of two are [a, b]."""
+
+    a: str
+    b: str
+    same_data: bool | None
+    facts: dict[str, list[Any]]
+    classes: dict[str, list[int]]
+    splits: dict[str, list[int]]
+    new: list[FindingModel]
+    gone: list[FindingModel]
+    same: list[FindingModel]
+    only_in_one: dict[str, list[str]]
 
 
 class RefusedRun(Result):
@@ -293,6 +369,9 @@ class RefusedRun(Result):
 
 
 class CompareResult(Result):
+    """`ranked_by`: the metric that the best is the best in; `looks`: how often the part had been
+    looked at by the runs compared; `versions` where verify reports are compared instead of runs."""
+
     runs: list[ComparedRun]
     baseline: str | None
     pairs: list[Pair]
@@ -301,6 +380,22 @@ class CompareResult(Result):
     metric: str | None = None
     samples: int | None = None
     artifacts: list[str] = []
+    split: str | None = None
+    classes: dict[str, int] = {}
+    patients: int | None = None
+    positive: str | None = None
+    ranked_by: str | None = None
+    baseline_chosen: str | None = None
+    family: str | None = None
+    omnibus: list[OmnibusTest] = []
+    configurations: list[SeedsOfOne] = []
+    agreement: list[BackendAgreement] = []
+    majority: Metrics | None = None
+    looks: int | None = None
+    resamples: int | None = None
+    conclusions: list[str] = []
+    phantom: bool = False
+    versions: list[DatasetVersions] = []
 
 
 class Prediction(Result):

@@ -1,8 +1,7 @@
-"""Plots of an evaluation and of a comparison: confusion, ROC, precision-recall, reliability."""
+"""Plots of an evaluation: confusion, ROC, precision-recall, reliability."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,6 @@ from medimg.reports.plots import CLASS_COLOURS, GREY, figure, save
 
 if TYPE_CHECKING:
     from medimg.core.runs import Predictions
-    from medimg.training.comparison import Entry
 
 
 def evaluation_plots(
@@ -138,41 +136,3 @@ def reliability(calibration: dict[str, Any], path: Path, phantom: bool) -> None:
     ece = calibration.get("ece")
     title = "Reliability" + ("" if ece is None else f" (ECE {ece:.3f})")
     save(fig, path, title=title, phantom=phantom)
-
-
-def comparison_plots(
-    entries: Sequence[Entry], pairs: list[dict[str, Any]], folder: Path
-) -> list[str]:
-    """ROC curves on top of one another, and the differences with their intervals."""
-    drawn = []
-    phantom = any(entry.report["result"].get("phantom") for entry in entries)
-    positive = entries[0].report["result"]["positive"]
-    overlay = [
-        (entry.name, *curve[0][1:])
-        for entry in entries
-        if positive and (curve := class_curves(entry.predictions, positive))
-    ]
-    if overlay:
-        drawn.append("plots/roc-overlay.png")
-        roc(overlay, {"metrics": {}}, folder / drawn[-1], phantom)
-    shown = [p for p in pairs if p["difference"] is not None and p["ci95"]]
-    if shown:
-        drawn.append("plots/differences.png")
-        forest(shown, folder / drawn[-1], phantom)
-    return drawn
-
-
-def forest(pairs: list[dict[str, Any]], path: Path, phantom: bool) -> None:
-    """Each difference with its interval; zero is no difference."""
-    fig, axes = figure(1, width=8.0, height=1.4 + 0.32 * len(pairs))
-    axis = axes[0]
-    metrics = list(dict.fromkeys(p["metric"] for p in pairs))
-    for row, pair in enumerate(reversed(pairs)):
-        low, high = pair["ci95"]
-        colour = CLASS_COLOURS[metrics.index(pair["metric"]) % len(CLASS_COLOURS)]
-        axis.plot([low, high], [row, row], color=colour)
-        axis.plot(pair["difference"], row, marker="s", color=colour)
-    axis.set_yticks(range(len(pairs)), [f"{p['metric']}: {p['a']}" for p in reversed(pairs)])
-    axis.axvline(0, color=GREY, linestyle=":")
-    axis.set_xlabel(f"difference to {pairs[0]['b']}, 95 % interval")
-    save(fig, path, title="Differences", phantom=phantom)

@@ -68,9 +68,16 @@ def paired_delong(labels: Any, first: Any, second: Any, level: float = 0.95) -> 
         areas = delong(labels, first, second)
     except UndefinedMetric as undefined:
         return Comparison(None, None, None, None, METHOD, undefined.reason)
-    difference = float(areas.values[0] - areas.values[1])
-    contrast = np.array([1.0, -1.0])
-    variance = float(contrast @ areas.covariance @ contrast)
+    return apart(areas, 0, 1, level)
+
+
+def apart(areas: Areas, first: int, second: int, level: float = 0.95) -> Comparison:
+    """Two of several AUROCs: the first minus the second, as `paired_delong` gives it."""
+    difference = float(areas.values[first] - areas.values[second])
+    covariance = areas.covariance
+    variance = float(
+        covariance[first, first] + covariance[second, second] - 2 * covariance[first, second]
+    )
     if variance <= 1e-16:
         same = abs(difference) <= 1e-12
         reason = "the two rank the images alike" if same else "the difference has no variance"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr
 
 from medimg.core.errors import InputError
 from medimg.core.scored import Scored, UndefinedMetric
@@ -27,18 +28,14 @@ def paired_bootstrap(
     Args:
         groups: the patient of each image; whole patients are drawn, as in bootstrap_intervals.
     Returns:
-        the difference with a percentile interval, and the two-sided p of the same resamples: twice
-        the smaller share of them on either side of 0, (k + 1) / (R + 1), so that p and interval
-        tell one story. Where the runs differ on d images (patients), no exchange of the two
-        can show more than p = 2 / 2^d: p is never below it, and where it is above 1 - level
-        there is no interval.
+        the difference with a percentile interval, and a two-sided p (`told_apart`).
     Raises:
         InputError: the two are not about the same images.
     Source:
         Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapters 13 and 16.
     """
     check_paired(first, second, groups)
-    method = "paired bootstrap by " + ("image" if groups is None else "patient")
+    method = method_of(groups)
     try:
         difference = float(metric(first)) - float(metric(second))
     except UndefinedMetric as undefined:
@@ -49,17 +46,49 @@ def paired_bootstrap(
             for weights in resampled(first.labels, groups, resamples, seed)
         ]
     )
+    return told_apart(difference, drawn, units_apart(first, second, metric, groups), groups, level)
+
+
+def method_of(groups: Sequence[Any] | None) -> str:
+    """The name of the test, for reports."""
+    return "paired bootstrap by " + ("image" if groups is None else "patient")
+
+
+def told_apart(
+    difference: float,
+    drawn: np.ndarray,
+    apart: int,
+    groups: Sequence[Any] | None = None,
+    level: float = 0.95,
+) -> Comparison:
+    """Interval and p of a difference from its resamples.
+
+    p comes from the difference over its bootstrap standard error, so that it doesn't stop at one
+    in the number of resamples. Where that p and the percentile interval would disagree about 0,
+    p is twice the smaller share of the resamples on either side of 0, (k + 1) / (R + 1). Where
+    the runs differ on d images (patients), no exchange of the two can show more than p = 2 / 2^d:
+    p is never below it, and where it is above 1 - level there is no interval.
+
+    Args:
+        drawn: Float[R], the difference in each resample, NaN where it is undefined.
+        apart: d, images or patients on which the two runs give something else.
+        groups: what was drawn, for the words.
+    """
+    method = method_of(groups)
     reason = why_no_interval(drawn)
     if reason is not None:
         return Comparison(difference, None, None, None, method, reason)
-    apart = units_apart(first, second, metric, groups)
+    low, high = percentiles(drawn, level)
+    error = float(drawn[np.isfinite(drawn)].std(ddof=1))
+    p = float(2 * ndtr(-abs(difference) / error))
+    if (p < 1 - level) != (low > 0 or high < 0):
+        p = two_sided(drawn)
     floor = min(1.0, 2.0 ** (1 - apart))
-    p = max(two_sided(drawn), floor)
     if floor > 1 - level:
         unit = "images" if groups is None else "patients"
         few = f"the runs differ on {apart} {unit}: too few for an interval"
-        return Comparison(difference, None, None, p, method, few)
-    return Comparison(difference, *percentiles(drawn, level), p, method)
+        return Comparison(difference, None, None, max(p, floor), method, few)
+    return Comparison(difference, low, high, max(p, floor), method)
 
 
 def two_sided(drawn: np.ndarray) -> float:

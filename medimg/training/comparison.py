@@ -1,11 +1,13 @@
-"""Runs side by side: which can be compared, and paired tests on the samples they share."""
+"""Runs side by side: what can be compared, what it was made with, and why the rest can't."""
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -14,153 +16,451 @@ import numpy as np
 
 from medimg.core.errors import InputError, MedimgError
 from medimg.core.report import read_report
-from medimg.core.runs import Predictions, Run, read_predictions, read_run
+from medimg.core.runs import PREDICTION_FIELDS, RECIPE, REPORT, REWRITE, unfinished
+from medimg.core.scored import Array, Scored, check_probabilities
 from medimg.core.types import Finding
 
-# settings that say where things lie, or who asked, not how the network was trained
-# images of each kind, or on which two runs differ, below which large-sample formulas are not used
-SMALL = 25
-NOT_SETTINGS = {"dataset", "splits", "split_ratios", "layout", "options", "allow", "parent"}
+TRAINED = ("train", "finetune")
+EVALUATED = "evaluate"
+PREDICTIONS = "predictions.csv"
+# an evaluation with this error says nothing about new images
+SEEN = "training-images-in-test"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A run with its evaluation on the part that is compared.
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The images of a comparison, sorted by content and label; shared by all runs on them.
 
     Args:
-        key: (sha256, label) of each sample in `order`, the same for all entries of a comparison.
-        order: Int[N], rows of the predictions sorted by key.
+        keys: (sha256, label) of each of N images.
+        labels: Int[N], the place of each label in `classes`.
+        groups: the patient of each image, None unless every image has one.
+        classes: K names.
     """
 
-    run: Run
-    report: dict[str, Any]
-    predictions: Predictions
     keys: tuple[tuple[str, str], ...]
-    order: np.ndarray
+    labels: Array
+    groups: tuple[str, ...] | None
+    classes: tuple[str, ...]
 
-    @property
-    def name(self) -> str:
-        return self.run.name
+    @cached_property
+    def counted(self) -> Counter[tuple[str, str]]:
+        return Counter(self.keys)
 
-    def probabilities(self) -> np.ndarray:
-        """Float64[N, K] in the shared order."""
-        return self.predictions.probabilities[self.order]
 
-    def labels(self) -> np.ndarray:
-        """Int[N] in the shared order."""
-        return self.predictions.label_numbers()[self.order]
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A run, or predictions made elsewhere, with its evaluation on the part that is compared.
 
-    def groups(self) -> list[str] | None:
-        """The patients in the shared order."""
-        names = self.predictions.group_names()
-        return None if names is None else [names[i] for i in self.order]
+    Args:
+        folder: where it lies; `evaluation` is the folder of the evaluation within.
+        probabilities: Float64[N, K] in the order of `samples`.
+        metrics, baseline: as the evaluation's report gives them.
+        recipe: every setting of the training; empty where it was made elsewhere.
+        cost: seconds, epochs, images_per_second, parameters, trainable, device; None where unknown.
+        looks: how often the part had been looked at, this evaluation included.
+    """
 
-    def threshold(self) -> float | None:
-        cut = self.report["result"]["threshold"]
-        return cut["value"] if cut else None
+    name: str
+    folder: Path
+    evaluation: Path
+    samples: Samples
+    probabilities: Array
+    positive: str | None
+    threshold: dict[str, Any] | None
+    metrics: dict[str, Any]
+    baseline: dict[str, Any]
+    model: str | None
+    backend: str | None
+    recipe: dict[str, Any]
+    cost: dict[str, Any]
+    looks: int | None
+    phantom: bool
+    version: str | None
+    data: dict[str, str | None] = field(default_factory=dict)
 
     def rule(self) -> str | None:
         """How the threshold came about: `youden`, `sensitivity=0.95`, or the value given."""
-        cut = self.report["result"]["threshold"]
-        if not cut:
+        if not self.threshold:
             return None
-        return cut["rule"] if cut["chosen_on"] else f"{cut['value']:g}"
+        chosen = self.threshold.get("chosen_on")
+        return self.threshold["rule"] if chosen else f"{self.threshold['value']:g}"
+
+    def place(self) -> int | None:
+        """The positive class's column, in a task that has one."""
+        return self.samples.classes.index(self.positive) if self.positive else None
+
+    def scored(self) -> Scored:
+        """The predictions beside the truth, decided at the run's threshold."""
+        cut = self.threshold["value"] if self.threshold else None
+        return Scored(
+            self.samples.labels, self.probabilities, self.place(), cut, self.samples.classes
+        )
 
 
-def latest_evaluation(run: Run, split: str) -> Path:
-    """The folder of the run's newest evaluation of its own data's part, else of other data's.
+# -- reading -------------------------------------------------------------------------------------
 
+
+class Shelf:
+    """Samples that were read before: a thousand runs of one test part hold it once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, tuple[Samples, Array]] = {}
+
+    def samples(self, columns: Sequence[tuple[str, ...]], classes: tuple[str, ...]) -> Any:
+        """(Samples, Int[N] the rows in their order) of the columns path, label, group, sha256."""
+        key = (*columns, classes)
+        if key not in self._known:
+            self._known[key] = self._shared(*as_samples(columns, classes))
+        return self._known[key]
+
+    def _shared(self, samples: Samples, order: Array) -> tuple[Samples, Array]:
+        for known, _ in self._known.values():
+            if (known.keys, known.groups, known.classes) == (
+                samples.keys,
+                samples.groups,
+                samples.classes,
+            ):
+                return known, order
+        return samples, order
+
+
+def as_samples(
+    columns: Sequence[tuple[str, ...]], classes: tuple[str, ...]
+) -> tuple[Samples, Array]:
+    """Rows of predictions sorted by content and label, and their order.
+
+    Raises:
+        InputError: a row that stands twice, or a label without a column of its own.
+    """
+    paths, labels, groups, digests = columns
+    twice = Counter(zip(paths, digests, labels, strict=True)).most_common(1)[0]
+    if twice[1] > 1:
+        raise InputError(f"its predictions hold {twice[0][0]} {twice[1]} times", REWRITE)
+    unknown = sorted(set(labels) - set(classes))
+    if unknown:
+        raise InputError(
+            f"its predictions hold the label {unknown[0]!r} and no column prob_{unknown[0]}",
+            REWRITE,
+        )
+    keys = list(zip(digests, labels, strict=True))
+    # equal pictures keep their order by path, so that pairs are pairs
+    order = sorted(range(len(keys)), key=lambda i: (keys[i], paths[i]))
+    number = {name: place for place, name in enumerate(classes)}
+    return (
+        Samples(
+            tuple(keys[i] for i in order),
+            np.array([number[labels[i]] for i in order], dtype=np.int64),
+            tuple(groups[i] for i in order) if all(groups) else None,
+            classes,
+        ),
+        np.array(order, dtype=np.int64),
+    )
+
+
+def read_answers(file: Path, shelf: Shelf) -> tuple[Samples, Array]:
+    """The samples of a predictions.csv and their probabilities Float64[N, K].
+
+    Raises:
+        InputError: the file is missing or not of that shape, or a row is no distribution.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as text:
+            header, *rows = csv.reader(text)
+    except OSError as error:
+        raise InputError(f"{file} can't be read: {error.strerror}", REWRITE) from error
+    except ValueError:
+        header, rows = [], []
+    missing = [name for name in PREDICTION_FIELDS if name not in header]
+    classes = tuple(c.removeprefix("prob_") for c in header if c.startswith("prob_"))
+    if not rows or missing or not classes:
+        what = "holds no rows" if not rows else f"lacks {', '.join(missing) or 'prob_<class>'}"
+        raise InputError(f"{file} {what}", REWRITE)
+    if any(len(row) != len(header) for row in rows):
+        raise InputError(f"{file} holds a row that was cut short", REWRITE)
+    column = dict(zip(header, zip(*rows, strict=True), strict=True))
+    samples, order = shelf.samples(
+        [column[name] for name in ("path", "label", "group", "sha256")], classes
+    )
+    try:
+        numbers = [np.array(column[f"prob_{c}"], dtype=np.float64) for c in classes]
+    except ValueError as error:
+        raise InputError(
+            f"{file} holds a probability that is no number: {error}", REWRITE
+        ) from error
+    probabilities = np.stack(numbers, axis=1)[order]
+    check_probabilities(probabilities)
+    return samples, probabilities
+
+
+def evaluations(folder: Path, split: str) -> list[tuple[Path, dict[str, Any]]]:
+    """The run's evaluations of a part, the newest last; what can't be read is left out."""
+    found = []
+    for file in folder.glob("evaluate/*/report.json"):
+        try:
+            report = json.loads(file.read_text(encoding="utf-8"))
+            if report["result"]["split"] == split and report["result"]["metrics"]:
+                found.append((str(report["created"]), file.stat().st_mtime, file.parent, report))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return [(place, report) for _, _, place, report in sorted(found, key=lambda row: row[:3])]
+
+
+def latest_evaluation(folder: Path, own: str | None, split: str) -> tuple[Path, dict[str, Any]]:
+    """The run's newest evaluation of its own data's part, else of other data's.
+
+    Args:
+        own: fingerprint of the data that it was trained on.
     Raises:
         InputError: there is none.
     """
-    own = run.card["dataset"]["fingerprint"]
-    found: list[tuple[bool, str, float, Path]] = []
-    for file in run.folder.glob("evaluate/*/report.json"):
-        try:
-            report = json.loads(file.read_text(encoding="utf-8"))
-            if report["result"]["split"] == split:
-                is_own = report["dataset"]["fingerprint"] == own
-                found.append((is_own, report["created"], file.stat().st_mtime, file.parent))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
+    found = evaluations(folder, split)
     if not found:
         raise InputError(
             f"it has not been evaluated on {split}",
-            f"medimg evaluate {quote(str(run.folder))} --split {split}",
+            f"medimg evaluate {quote(str(folder))} --split {split}",
         )
-    return max(found)[-1]
+    at_home = [row for row in found if (row[1].get("dataset") or {}).get("fingerprint") == own]
+    return (at_home or found)[-1]
 
 
-def read_entry(folder: Path, split: str) -> Entry:
-    """A run and its evaluation.
+def read_entry(folder: Path, split: str, shelf: Shelf) -> Entry:
+    """A run and its evaluation, or an evaluation that stands alone.
 
     Raises:
         MedimgError: why it can't be compared.
     """
-    run = read_run(folder)
-    place = latest_evaluation(run, split)
-    report = read_report(place / "report.json")
-    predictions = read_predictions(place / "predictions.csv")
-    keys = list(zip(predictions.sha256, predictions.labels, strict=True))
-    # equal pictures keep their order by path, so that pairs are pairs
-    order = np.array(
-        sorted(range(len(keys)), key=lambda i: (keys[i], predictions.paths[i])), dtype=np.int64
+    report = read_own_report(folder)
+    if report["command"] == EVALUATED:
+        if report["result"].get("split") != split:
+            raise InputError(f"it is an evaluation of {report['result'].get('split')}, not {split}")
+        return entry_of(folder, None, folder, report, shelf)
+    own = (report.get("dataset") or {}).get("fingerprint")
+    place, evaluation = latest_evaluation(folder, own, split)
+    return entry_of(folder, report, place, evaluation, shelf)
+
+
+def read_own_report(folder: Path) -> dict[str, Any]:
+    """The report of a run, or of an evaluation that stands alone.
+
+    Raises:
+        InputError: what else the folder is.
+    """
+    if not folder.is_dir():
+        raise InputError("it is a file, no run folder")
+    if not (folder / REPORT).is_file():
+        if not (folder / RECIPE).is_file():
+            raise InputError("it holds no report.json: it is no run folder")
+        raise unfinished(folder)
+    report = read_report(folder / REPORT)
+    command = report.get("command")
+    if not isinstance(command, str) or not isinstance(report.get("result"), dict):
+        raise InputError(f"{folder / REPORT} is no medimg report")
+    if command not in (*TRAINED, EVALUATED):
+        article = "an" if command[:1] in "aeiou" else "a"
+        raise InputError(f"it is {article} {command} report, not a trained run")
+    return report
+
+
+def entry_of(
+    folder: Path,
+    training: dict[str, Any] | None,
+    place: Path,
+    evaluation: dict[str, Any],
+    shelf: Shelf,
+) -> Entry:
+    """What is compared of a run; older reports lack some of it, which is then None."""
+    result = evaluation["result"]
+    told = result.get("training") or {}
+    error = next(
+        (
+            f
+            for f in evaluation.get("findings") or ()
+            if f["check"] == SEEN and f["severity"] == "error" and result["split"] != "train"
+        ),
+        None,
     )
-    return Entry(run, report, predictions, tuple(keys[i] for i in order), order)
+    if error:
+        raise InputError(f"{SEEN}: {error['message']}", error.get("hint") or "")
+    samples, probabilities = read_answers(place / PREDICTIONS, shelf)
+    if result.get("images") not in (None, len(samples.keys)):
+        raise InputError(
+            f"its predictions hold {len(samples.keys):,} rows, its report speaks of "
+            f"{result['images']:,} images",
+            REWRITE,
+        )
+    trained = training["result"] if training else {}
+    environment = ((training or evaluation).get("environment") or {}).get("backend") or {}
+    return Entry(
+        name=folder.name or folder.resolve().name,
+        folder=folder,
+        evaluation=place,
+        samples=samples,
+        probabilities=probabilities,
+        positive=result.get("positive"),
+        threshold=result.get("threshold"),
+        metrics=result["metrics"],
+        baseline=result.get("baseline") or {},
+        model=trained.get("model") or told.get("model"),
+        backend=told.get("backend") or environment.get("name"),
+        recipe=told.get("recipe") or recipe_in(folder),
+        cost=cost_of(training, environment),
+        looks=result.get("test_looks"),
+        phantom=bool(result.get("phantom")),
+        version=((training or evaluation).get("medimg") or {}).get("version"),
+        data=data_of(training),
+    )
+
+
+def recipe_in(folder: Path) -> dict[str, Any]:
+    """The settings in a run folder; none where it has no recipe."""
+    from medimg.core.recipe import read_recipe
+
+    file = folder / RECIPE
+    return read_recipe(file) if file.is_file() else {}
+
+
+def cost_of(training: dict[str, Any] | None, environment: dict[str, Any]) -> dict[str, Any]:
+    """What the training took."""
+    result = training["result"] if training else {}
+    weights = result.get("parameters") or {}
+    return {
+        "seconds": training.get("seconds") if training else None,
+        "epochs": result.get("epochs"),
+        "images_per_second": result.get("images_per_second"),
+        "parameters": weights.get("total"),
+        "trainable": weights.get("trainable"),
+        "device": environment.get("device") if training else None,
+    }
+
+
+def data_of(training: dict[str, Any] | None) -> dict[str, str | None]:
+    """What the run was trained on, in short: the pictures, and how they were split."""
+    told = (training or {}).get("dataset") or {}
+    return {
+        "data": short(told.get("fingerprint"), told.get("name")),
+        "split": short(told.get("split_hash")),
+    }
+
+
+def short(digest: str | None, name: str | None = None) -> str | None:
+    """Enough of a hash to tell two apart."""
+    if not digest:
+        return name
+    cut = digest.removeprefix("sha256:")[:8]
+    return f"{name} {cut}" if name else cut
+
+
+# -- which of them can be compared ---------------------------------------------------------------
+
+
+def unique_names(folders: Sequence[Path]) -> list[str]:
+    """What the runs are called: the folder's name, its whole path where two are called alike.
+
+    >>> unique_names([Path("a/one"), Path("b/one"), Path("a/two")])
+    ['a/one', 'b/one', 'two']
+    """
+    names = [folder.name or folder.resolve().name for folder in folders]
+    times = Counter(names)
+    return [n if times[n] == 1 else str(f) for n, f in zip(names, folders, strict=True)]
 
 
 def gather(
-    folders: Sequence[Path], split: str, baseline: str | None = None
+    folders: Sequence[Path], split: str, baseline: str | None = None, on_read: Any = None
 ) -> tuple[list[Entry], list[dict[str, str]]]:
     """(entries that share their samples, refused runs with why).
 
     The samples compared are the baseline's, else those that most runs were evaluated on (the
     first run's where that is a draw).
+
+    Args:
+        on_read: called with 1 after each folder.
     """
+    shelf = Shelf()
     entries: list[Entry] = []
     refused: list[dict[str, str]] = []
-    for folder in folders:
+    for name, folder in zip(unique_names(folders), folders, strict=True):
         try:
-            entries.append(read_entry(folder, split))
+            entries.append(replace(read_entry(folder, split, shelf), name=name))
         except MedimgError as error:
             why = error.message if not error.hint else f"{error.message}; {error.hint}"
-            refused.append({"run": folder.name, "why": why})
+            refused.append({"run": name, "why": why})
+        except (KeyError, TypeError, AttributeError) as error:
+            why = f"its report lacks what a comparison needs ({type(error).__name__} {error})"
+            refused.append({"run": name, "why": why})
+        if on_read:
+            on_read(1)
     if not entries:
         return [], refused
     reference = reference_of(entries, baseline)
+    shared = with_patients(reference, entries)
     same = []
     for entry in entries:
+        entry = with_classes_of(reference, entry)
         why = difference(reference, entry, split)
         if why:
             refused.append({"run": entry.name, "why": why})
         else:
-            same.append(entry)
+            same.append(replace(entry, samples=shared))
     return same, refused
+
+
+def is_called(name: str, asked: str) -> bool:
+    """Whether a run is the one that was asked for, by its name or by its path."""
+    return name in (asked, str(Path(asked)), Path(asked).name)
 
 
 def reference_of(entries: list[Entry], baseline: str | None) -> Entry:
     for entry in entries:
-        if baseline is not None and entry.name == Path(baseline).name:
+        if baseline is not None and is_called(entry.name, baseline):
             return entry
-    commonest = Counter(entry.keys for entry in entries).most_common(1)[0][0]
-    return next(entry for entry in entries if entry.keys == commonest)
+    commonest = Counter(entry.samples.keys for entry in entries).most_common(1)[0][0]
+    return next(entry for entry in entries if entry.samples.keys == commonest)
+
+
+def with_patients(reference: Entry, entries: list[Entry]) -> Samples:
+    """The reference's samples, with the patients that any run knows of these very images."""
+    ours = reference.samples
+    for entry in entries:
+        theirs = entry.samples
+        if theirs.groups and (theirs.keys, theirs.classes) == (ours.keys, ours.classes):
+            return theirs
+    return ours
+
+
+def with_classes_of(reference: Entry, entry: Entry) -> Entry:
+    """The same classes in another order are put in the reference's."""
+    ours, theirs = reference.samples.classes, entry.samples.classes
+    if ours == theirs or sorted(ours) != sorted(theirs):
+        return entry
+    places = [theirs.index(name) for name in ours]
+    return replace(
+        entry,
+        probabilities=entry.probabilities[:, places],
+        samples=replace(
+            entry.samples, classes=ours, labels=np.argsort(places)[entry.samples.labels]
+        ),
+    )
 
 
 def difference(reference: Entry, other: Entry, split: str) -> str:
     """Why two runs can't be compared; empty where they can."""
-    if other.predictions.classes != reference.predictions.classes:
+    if other.samples.classes != reference.samples.classes:
         return (
-            f"its classes are {', '.join(other.predictions.classes)}, those of {reference.name} "
-            f"are {', '.join(reference.predictions.classes)}"
+            f"its classes are {', '.join(other.samples.classes)}, those of {reference.name} "
+            f"are {', '.join(reference.samples.classes)}"
         )
-    if other.report["result"]["positive"] != reference.report["result"]["positive"]:
-        return f"its positive class is not that of {reference.name}"
-    if other.keys == reference.keys:
+    if other.positive != reference.positive:
+        return (
+            f"its positive class is {other.positive}, that of {reference.name} is "
+            f"{reference.positive}"
+        )
+    if other.samples.keys == reference.samples.keys:
         return ""
-    ours, theirs = Counter(reference.keys), Counter(other.keys)
+    ours, theirs = reference.samples.counted, other.samples.counted
     missing, extra = (ours - theirs).total(), (theirs - ours).total()
-    pictures = {digest for digest, _ in reference.keys}
-    relabelled = sum(1 for digest, label in extra_keys(theirs - ours) if digest in pictures)
+    pictures = {digest for digest, _ in reference.samples.keys}
+    relabelled = sum(1 for digest, _ in (theirs - ours).elements() if digest in pictures)
     note = f", {relabelled} of them the same picture with another label" if relabelled else ""
     return (
         f"its {split} samples are not those of {reference.name}: {missing} are missing, "
@@ -168,59 +468,13 @@ def difference(reference: Entry, other: Entry, split: str) -> str:
     )
 
 
-def extra_keys(counter: Counter[tuple[str, str]]) -> list[tuple[str, str]]:
-    return list(counter.elements())
-
-
-def settings_that_differ(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """For each entry its settings that are not the same in all of them."""
-    recipes = [entry.run.recipe for entry in entries]
-    names = [
-        name
-        for name in recipes[0]
-        if name not in NOT_SETTINGS and len({json.dumps(r.get(name)) for r in recipes}) > 1
-    ]
-    return [{name: recipe.get(name) for name in names} for recipe in recipes]
-
-
-def paired_tests(
-    entries: Sequence[Entry],
-    baseline: Entry,
-    metrics: Sequence[str],
-    functions: Mapping[str, Any],
-    *,
-    seed: int = 0,
-    resamples: int = 2000,
-) -> list[dict[str, Any]]:
-    """Each other run against the baseline, for each metric; Holm within a metric.
-
-    The difference is run minus baseline. Independent rows: DeLong for AUROC (from 25 images of
-    each kind up), exact McNemar for accuracy, sensitivity and specificity; where patients are
-    known, and for every other metric, the paired bootstrap. A metric that needs a threshold is
-    not tested between runs whose thresholds were chosen by different rules.
-    """
-    from medimg.statistics.holm import holm
-
-    rows: list[dict[str, Any]] = []
-    for metric in metrics:
-        family = [
-            one_test(entry, baseline, metric, functions[metric], seed, resamples)
-            for entry in entries
-            if entry is not baseline
-        ]
-        tested = [row for row in family if row["p"] is not None]
-        for row, adjusted in zip(tested, holm([r["p"] for r in tested]), strict=True):
-            row["p_holm"] = float(adjusted)
-        rows += family
-    return rows
-
-
 def rules_differ(entries: Sequence[Entry]) -> Finding | None:
     """The warning that runs were evaluated at thresholds chosen by different rules."""
     rules = {entry.name: entry.rule() for entry in entries}
     if len(set(rules.values())) < 2:
         return None
-    told = ", ".join(f"{name}: {rule}" for name, rule in rules.items())
+    told = ", ".join(f"{name}: {rule}" for name, rule in list(rules.items())[:6])
+    told += f" and {len(rules) - 6} more" if len(rules) > 6 else ""
     other = next(e for e in entries if e.rule() != entries[0].rule())
     asked = f" --threshold {entries[0].rule()}" if entries[0].rule() else ""
     return Finding(
@@ -230,89 +484,19 @@ def rules_differ(entries: Sequence[Entry]) -> Finding | None:
         "tested",
         len(rules),
         tuple({"run": name, "rule": rule} for name, rule in rules.items()),
-        f"Evaluate them alike: medimg evaluate {quote(str(other.run.folder))}{asked}",
+        f"Evaluate them alike: medimg evaluate {quote(str(other.folder))}{asked}",
     )
 
 
-def scored(entry: Entry) -> Any:
-    from medimg.core.scored import Scored
-
-    positive = entry.report["result"]["positive"]
-    place = entry.predictions.classes.index(positive) if positive else None
-    return Scored(entry.labels(), entry.probabilities(), place, entry.threshold())
-
-
-def one_test(
-    entry: Entry, baseline: Entry, metric: str, function: Any, seed: int, resamples: int
-) -> dict[str, Any]:
-    """A row of `pairs`."""
-    from medimg.core.scored import UndefinedMetric
-
-    row: dict[str, Any] = {
-        "a": entry.name,
-        "b": baseline.name,
-        "metric": metric,
-        "difference": None,
-        "ci95": None,
-        "test": None,
-        "p": None,
-        "p_holm": None,
-        "reason": None,
-    }
-    free = getattr(function, "threshold_free", False)
-    if not free and entry.rule() != baseline.rule():
-        row["reason"] = f"thresholds by different rules: {entry.rule()} and {baseline.rule()}"
-        return row
-    first, second = scored(entry), scored(baseline)
-    try:
-        row["difference"] = float(function(first)) - float(function(second))
-        row.update(tested(first, second, metric, function, baseline.groups(), seed, resamples))
-    except UndefinedMetric as error:
-        row["reason"] = str(error)
-    return row
-
-
-def tested(
-    first: Any,
-    second: Any,
-    metric: str,
-    function: Any,
-    groups: list[str] | None,
-    seed: int,
-    resamples: int,
-) -> dict[str, Any]:
-    """The test that fits the metric and the data: interval and p come from one and the same,
-    except for shares of right answers in large samples."""
-    from medimg.statistics.delong import paired_delong
-    from medimg.statistics.mcnemar import mcnemar
-    from medimg.statistics.paired_bootstrap import paired_bootstrap
-
-    test = paired_bootstrap(first, second, function, groups=groups, resamples=resamples, seed=seed)
-    if groups is None and first.positive is not None and metric == "auroc":
-        is_positive = first.labels == first.positive
-        if min(is_positive.sum(), (~is_positive).sum()) >= SMALL:
-            scores = (s.probabilities[:, first.positive] for s in (first, second))
-            test = paired_delong(is_positive, *scores)
-    elif groups is None and (rows := rows_about(metric, first)) is not None:
-        exact = mcnemar(
-            (first.decided == first.labels)[rows], (second.decided == second.labels)[rows]
-        )
-        apart = int(((first.decided != second.decided)[rows]).sum())
-        # below, percentiles of so few steps would be narrower than the test allows
-        test = exact if apart < SMALL else replace(test, p=exact.p, method=exact.method)
-    return {
-        "ci95": test.ci95,
-        "test": test.method,
-        "p": test.p,
-        "reason": test.reason,
-    }
-
-
-def rows_about(metric: str, scored: Any) -> np.ndarray | None:
-    """Bool[N], the images that a share of right answers is about; None for other metrics."""
-    if metric == "accuracy":
-        return np.ones(len(scored), dtype=bool)
-    if metric in ("sensitivity", "specificity") and scored.positive is not None:
-        is_positive = scored.labels == scored.positive
-        return is_positive if metric == "sensitivity" else ~is_positive
-    return None
+def versions_differ(entries: Sequence[Entry]) -> Finding | None:
+    """The remark that runs were made by different versions of medimg."""
+    versions = sorted({str(entry.version) for entry in entries if entry.version})
+    if len(versions) < 2:
+        return None
+    return Finding(
+        "versions-differ",
+        "info",
+        f"the runs were made by medimg {', '.join(versions)}: what changed between these "
+        "(CHANGELOG.md) may be part of the differences",
+        len(versions),
+    )

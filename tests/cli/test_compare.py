@@ -8,6 +8,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medimg.core.report import check_shape
@@ -34,7 +35,8 @@ def why(answer) -> str:
 
 
 def test_two_runs_on_the_same_samples(medimg, runs):
-    answer = medimg("compare", "runs/one", "runs/two", *QUICK, "--name", "c", "--json")
+    line = ("--baseline", "one", "--sort", "name", "--name", "c", "--json")
+    answer = medimg("compare", "runs/one", "runs/two", *QUICK, *line)
     assert answer.code == 0, answer.err
     report = answer.report
     assert check_shape(report) == []
@@ -47,7 +49,7 @@ def test_two_runs_on_the_same_samples(medimg, runs):
     ]
     assert (result["baseline"], result["comparable"], result["samples"]) == ("one", True, 18)
     aurocs = [row["metrics"]["auroc"]["value"] for row in result["runs"]]
-    (pair,) = [p for p in result["pairs"] if p["metric"] == "auroc"]
+    (pair,) = [p for p in result["pairs"] if p["metric"] == "auroc" and p["family"] == "baseline"]
     assert (pair["a"], pair["b"]) == ("two", "one")
     assert pair["difference"] == pytest.approx(aurocs[1] - aurocs[0], abs=1e-9)
     assert all((Path("runs/c") / name).is_file() for name in result["artifacts"])
@@ -55,8 +57,10 @@ def test_two_runs_on_the_same_samples(medimg, runs):
 
 def test_holm_never_lowers_a_p_value(medimg, runs):
     shutil.copytree("runs/two", "runs/three")
-    answer = medimg("compare", "runs/one", "runs/two", "runs/three", *QUICK, "--json")
-    tested = [p for p in answer.report["result"]["pairs"] if p["p"] is not None]
+    line = ("--baseline", "one", "--json")
+    answer = medimg("compare", "runs/one", "runs/two", "runs/three", *QUICK, *line)
+    pairs = answer.report["result"]["pairs"]
+    tested = [p for p in pairs if p["p"] is not None and p["family"] == "baseline"]
     assert len(tested) > 2
     assert all(p["p"] <= p["p_holm"] <= 1 for p in tested)
     # the two runs against the baseline are one run: each p is doubled, up to 1
@@ -97,9 +101,12 @@ def test_an_evaluation_on_other_data_is_not_the_runs_own(medimg, runs, tmp_path)
 
 
 def test_other_samples_are_refused(medimg, runs):
-    edit_predictions("two", lambda rows: [r | {"sha256": r["sha256"][::-1]} for r in rows[:2]])
+    def others(rows):
+        return [r | {"sha256": r["sha256"][::-1]} for r in rows[:2]] + rows[2:]
+
+    edit_predictions("two", others)
     text = why(medimg("compare", "runs/one", "runs/two", "--json"))
-    assert text == "its test samples are not those of one: 18 are missing, 2 are others"
+    assert text == "its test samples are not those of one: 2 are missing, 2 are others"
 
 
 def test_another_label_of_the_same_picture_is_refused(medimg, runs):
@@ -155,19 +162,28 @@ def test_a_run_whose_report_can_not_be_read_is_listed(medimg, runs, text):
     assert "not compared: corrupt" in answer.err
 
 
-def test_strays_among_the_runs_are_passed_over(medimg, runs, phantoms):
+def test_strays_among_the_runs_are_said(medimg, runs, phantoms):
     Path("runs/notes.txt").write_text("x")
     Path("runs/empty").mkdir()
     Path("runs/.DS_Store").write_text("x")
     assert medimg("split", phantoms, "--name", "a-split").code == 0
+    assert medimg("verify", phantoms, "--name", "a-verify").code == 0
     assert medimg("compare", "runs/one", "runs/two", *QUICK, "--name", "a-compare").code == 0
     paths = sorted(Path("runs").glob("*"))
-    assert len(paths) == 7
-    answer = medimg("compare", *paths, *QUICK, "--json")
+    assert len(paths) == 8
+    answer = medimg("compare", *paths, *QUICK, "--sort", "name", "--json")
     assert answer.code == 0, answer.err
     result = answer.report["result"]
     assert [row["name"] for row in result["runs"]] == ["one", "two"]
-    assert result["refused"] == []
+    assert {row["run"]: row["why"] for row in result["refused"]} == {
+        ".DS_Store": "it is a file, no run folder",
+        "notes.txt": "it is a file, no run folder",
+        "empty": "it holds no report.json: it is no run folder",
+        "a-split": "it is a split report, not a trained run",
+        "a-verify": "it is a verify report, not a trained run",
+        "a-compare": "it is a compare report, not a trained run",
+    }
+    assert "Warning: not compared: a-verify: it is a verify report" in answer.err
 
 
 # -- options -------------------------------------------------------------------------------------
@@ -205,18 +221,47 @@ def test_near_misses(medimg, runs, option, value, miss):
 
 
 def test_formats(medimg, runs):
-    shown = {
-        style: medimg(
-            "compare", "runs/one", "runs/two", "--format", style, "--metric", "auroc", *QUICK
-        ).out
-        for style in ("table", "md", "csv", "html")
-    }
-    assert shown["table"].startswith("run    model")
-    assert shown["md"].startswith("| run ") and "\n|---" in shown["md"]
-    rows = list(csv.reader(io.StringIO(shown["csv"].split("\n\n")[0])))
-    assert rows[0] == ["run", "model", "backend", "auroc", "learning_rate"]
-    assert [row[0] for row in rows[1:]] == ["one", "two"]
-    assert shown["html"].startswith("<table>") and shown["html"].count("<table>") == 2
+    line = ("compare", "runs/one", "runs/two", "--metric", "auroc", *QUICK)
+    shown = {style: medimg(*line, "--format", style) for style in ("md", "csv", "html", "table")}
+    table = shown["table"].out
+    assert table.startswith("2 runs on the same 18 test images of ")
+    assert "all are logistic with linear" in table and "* best in auroc" in table
+    assert shown["md"].out.startswith("|    | run ") and "\n|---" in shown["md"].out
+    rows = list(csv.DictReader(io.StringIO(shown["csv"].out)))
+    assert list(rows[0])[:5] == ["run", "mark", "auroc", "auroc_low", "auroc_high"]
+    assert {"learning_rate", "seconds", "epochs", "looks"} <= set(rows[0])
+    assert sorted(row["run"] for row in rows) == ["one", "two"]
+    assert "model" not in rows[0]  # the same in both
+    assert shown["html"].out.startswith("<table>") and shown["html"].out.count("<table>") == 2
+    for style in ("md", "csv", "html"):
+        assert "Report: " in shown[style].err and "Report: " not in shown[style].out
+    as_json = medimg(*line, "--format", "json").report
+    assert as_json["result"]["runs"][0]["name"] == rows[0]["run"]
+
+
+def test_the_tables_lie_beside_the_report(medimg, runs):
+    assert medimg("compare", "runs/one", "runs/two", *QUICK, "--name", "c").code == 0
+    result = json.loads(Path("runs/c/report.json").read_text())["result"]
+    for name in ("runs.csv", "pairs.csv"):
+        assert name in result["artifacts"]
+    pairs = list(csv.DictReader(Path("runs/c/pairs.csv").open()))
+    assert len(pairs) == len(result["pairs"]) > 0
+    assert float(pairs[0]["difference"]) == result["pairs"][0]["difference"]
+
+
+def test_columns_and_sort(medimg, runs):
+    line = ("compare", "runs/one", "runs/two", *QUICK, "--format", "csv")
+    shown = medimg(*line, "--columns", "seconds,learning rate,mcc", "--sort", "learning_rate")
+    rows = list(csv.DictReader(io.StringIO(shown.out)))
+    assert list(rows[0])[2:] == ["seconds", "learning_rate", "mcc", "mcc_low", "mcc_high"]
+    assert [row["run"] for row in rows] == ["one", "two"]
+    by_brier = medimg(*line, "--metric", "brier").out
+    rows = list(csv.DictReader(io.StringIO(by_brier)))
+    assert float(rows[0]["brier"]) <= float(rows[1]["brier"])
+    assert rows[0]["mark"] == "best"
+    for option in ("--columns", "--sort"):
+        missed = medimg(*line, option, "second")
+        assert missed.code == 2 and "seconds" in missed.err
 
 
 def test_runs_that_are_not_there(medimg, runs):
@@ -224,6 +269,7 @@ def test_runs_that_are_not_there(medimg, runs):
     Path("empty").mkdir()
     answer = medimg("compare", "empty")
     assert answer.code == 3 and "none of these is a run folder" in answer.err
+    assert "empty: it holds no report.json" in answer.err
 
 
 def test_the_predictions_compared_are_those_written(runs):
@@ -248,7 +294,7 @@ def test_thresholds_by_different_rules_are_said_and_not_tested(medimg, runs):
         assert "different rules" in pairs[metric]["reason"]
     assert pairs["auroc"]["difference"] is not None
     shown = medimg("compare", "runs/one", "runs/two", *QUICK)
-    assert shown.out.split()[3] == "threshold" and "specificity=0.95" in shown.out
+    assert "    threshold " in shown.out and "specificity=0.95" in shown.out
     table = medimg("compare", "runs/one", "runs/two", "--split", "test", *QUICK, "--json")
     assert table.report["result"]["comparable"] is True
 
@@ -267,15 +313,314 @@ def test_a_run_is_not_compared_with_itself(medimg, runs):
 
 
 def test_plots_of_phantoms_say_so(medimg, runs, monkeypatch):
-    from medimg.reports import plots_evaluation
+    from medimg.reports import plots_comparison
 
     said = []
-    save = plots_evaluation.save
+    save = plots_comparison.save
 
     def noted(fig, path, title, phantom):
         said.append((path.name, phantom))
         save(fig, path, title=title, phantom=phantom)
 
-    monkeypatch.setattr(plots_evaluation, "save", noted)
+    monkeypatch.setattr(plots_comparison, "save", noted)
     assert medimg("compare", "runs/one", "runs/two", *QUICK).code == 0
-    assert dict(said) == {"roc-overlay.png": True, "differences.png": True}
+    names = ("roc-overlay.png", "differences.png", "metric-against-cost.png")
+    assert dict(said) == dict.fromkeys(names, True)
+
+
+# -- made-up runs: every number known -------------------------------------------------------------
+
+
+def fabricate(name, scores, labels, *, groups=None, seed=0, threshold=0.5, look=1, **recipe):
+    """A run folder with predictions of our own: what compare reads, and nothing else."""
+    from sklearn.metrics import accuracy_score, roc_auc_score
+
+    folder = Path("runs") / name
+    place = folder / "evaluate" / "test"
+    place.mkdir(parents=True)
+    values = {
+        "auroc": roc_auc_score(labels, scores),
+        "accuracy": accuracy_score(labels, np.asarray(scores) >= threshold),
+    }
+    metrics = {
+        k: {"value": float(v), "ci95": [float(v) - 0.05, float(v) + 0.05]}
+        for k, v in values.items()
+    }
+    recipe = {"learning_rate": 0.001, "seed": seed, "epochs": 5, "backend": "torch"} | recipe
+    common = {"schema": "medimg.report/1", "created": "2026-01-01T00:00:00Z", "findings": []}
+    data = {"name": "made", "fingerprint": "sha256:ab", "split_hash": "sha256:cd"}
+    train = {"model": "cnn2", "epochs": 5, "parameters": {"total": 10, "trainable": 10}}
+    environment = {"backend": {"name": recipe["backend"], "device": "cpu"}}
+    report = common | {"command": "train", "dataset": data, "result": train, "seconds": 3.0 + seed}
+    (folder / "report.json").write_text(json.dumps(report | {"environment": environment}))
+    cut = {"value": threshold, "rule": "youden", "chosen_on": "val"}
+    result = {
+        "split": "test", "images": len(labels), "positive": "yes", "threshold": cut,
+        "metrics": metrics, "test_looks": look,
+        "training": {"recipe": recipe, "model": "cnn2", "backend": recipe["backend"]},
+    }  # fmt: skip
+    evaluation = common | {"command": "evaluate", "dataset": data, "result": result}
+    (place / "report.json").write_text(json.dumps(evaluation))
+    with (place / "predictions.csv").open("w", newline="") as text:
+        writer = csv.writer(text)
+        writer.writerow(["path", "split", "label", "group", "sha256", "prob_no", "prob_yes"])
+        for n, (score, label) in enumerate(zip(scores, labels, strict=True)):
+            group = "" if groups is None else groups[n]
+            row = [f"{n}.png", "test", ("no", "yes")[label], group, f"{n:064x}"]
+            writer.writerow([*row, 1 - score, score])
+    return folder
+
+
+@pytest.fixture
+def drawn(tmp_path, monkeypatch):
+    """(labels, function of a strength that gives scores) of 200 images."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(7)
+    labels = np.arange(200) % 2
+    shared = rng.normal(size=200)
+
+    def scores(strength, noise=0.5):
+        logits = shared + noise * rng.normal(size=200) + strength * (labels - 0.5)
+        return (1 / (1 + np.exp(-logits))).round(6)
+
+    return labels, scores
+
+
+def test_independent_rows_get_delong_mcnemar_and_cochran(medimg, drawn):
+    from scipy.stats import binomtest
+    from statsmodels.stats.contingency_tables import cochrans_q
+
+    labels, scores = drawn
+    made = {name: scores(s) for name, s in (("a", 3.0), ("b", 1.0), ("c", 0.8))}
+    for name, found in made.items():
+        fabricate(name, found, labels)
+    line = ("runs/a", "runs/b", "runs/c", "--matrix", "--resamples", "300")
+    result = medimg("compare", *line, "--json").report["result"]
+    tests = {p["metric"]: p["test"] for p in result["pairs"]}
+    assert tests == {"auroc": "DeLong", "accuracy": "exact McNemar"}
+    assert len(result["pairs"]) == 6 and result["family"] == "all pairs"
+    right = {n: (s >= 0.5) == labels for n, s in made.items()}
+    (omnibus,) = result["omnibus"]
+    expected = cochrans_q(np.stack(list(right.values()), axis=1))
+    assert omnibus["statistic"] == pytest.approx(expected.statistic)
+    assert omnibus["p"] == pytest.approx(expected.pvalue, rel=1e-6)
+    for pair in (p for p in result["pairs"] if p["metric"] == "accuracy"):
+        a, b = right[pair["a"]], right[pair["b"]]
+        only = (a & ~b).sum(), (b & ~a).sum()
+        assert pair["p"] == pytest.approx(binomtest(int(only[0]), int(sum(only)), 0.5).pvalue)
+    marks = {row["name"]: row["mark"] for row in result["runs"]}
+    assert marks == {"a": "best", "b": None, "c": None}
+    assert "each of the 2 others can be told from it" in result["conclusions"][0]
+
+
+def test_where_patients_are_known_the_bootstrap_is_by_patient(medimg, drawn):
+    labels, scores = drawn
+    groups = [f"p{n // 4}" for n in range(200)]
+    for name in "abc":
+        fabricate(name, scores(1.0), labels, groups=groups)
+    result = medimg("compare", "runs/a", "runs/b", "runs/c", "--json").report["result"]
+    assert {p["test"] for p in result["pairs"]} == {"paired bootstrap by patient"}
+    assert result["omnibus"] == [] and result["patients"] == 50
+
+
+def test_the_best_is_marked_with_all_that_cannot_be_told_from_it(medimg, drawn):
+    labels, scores = drawn
+    for name, strength in (("best", 3.0), ("near", 2.95), ("far", 0.0)):
+        fabricate(name, scores(strength, 0.1), labels, look=4)
+    answer = medimg("compare", "runs/best", "runs/near", "runs/far")
+    assert answer.code == 0, answer.err
+    rows = answer.out[: answer.out.index("* best in auroc")].splitlines()
+    lines = {line.split()[1]: line[0] for line in rows if line.startswith(("*", "≈"))}
+    assert lines["best"] == "*" and lines["near"] == "≈" and "far" not in lines
+    assert "It can't be told from near on these samples" in answer.out
+    assert "Picking the best of 3 by this table is selection" in answer.out
+    assert "This test part has been looked at 4 times" in " ".join(answer.out.split())
+    assert "Patients are unknown" in answer.out
+
+
+def test_a_baseline_and_the_best_are_two_families(medimg, drawn):
+    labels, scores = drawn
+    for name, strength in (("a", 0.2), ("b", 2.0), ("c", 2.1), ("d", 0.3)):
+        fabricate(name, scores(strength), labels)
+    line = [f"runs/{n}" for n in "abcd"]
+    result = medimg("compare", *line, "--baseline", "a", "--metric", "auroc", "--json").report[
+        "result"
+    ]
+    families = {f: [p for p in result["pairs"] if p["family"] == f] for f in ("baseline", "best")}
+    assert {p["b"] for p in families["baseline"]} == {"a"}
+    assert len(families["baseline"]) == len(families["best"]) == 3
+    from statsmodels.stats.multitest import multipletests
+
+    for family in families.values():
+        expected = multipletests([p["p"] for p in family], method="holm")[1]
+        assert [p["p_holm"] for p in family] == pytest.approx(list(expected))
+    assert "from the baseline a" in " ".join(result["conclusions"])
+
+
+def test_seeds_of_one_configuration_are_grouped(medimg, drawn):
+    labels, scores = drawn
+    values = []
+    for seed in range(3):
+        found = scores(1.5)
+        fabricate(f"s{seed}", found, labels, seed=seed)
+        values.append(found)
+    fabricate("other", scores(1.0), labels, learning_rate=0.1)
+    line = [f"runs/{n}" for n in ("s0", "s1", "s2", "other")]
+    answer = medimg("compare", *line, "--json")
+    (group,) = answer.report["result"]["configurations"]
+    from sklearn.metrics import roc_auc_score
+
+    areas = [roc_auc_score(labels, v) for v in values]
+    assert group["runs"] == ["s0", "s1", "s2"] and group["seeds"] == [0, 1, 2]
+    assert group["settings"] == {"learning_rate": 0.001}
+    assert group["metrics"]["auroc"] == {
+        "mean": pytest.approx(np.mean(areas)), "sd": pytest.approx(np.std(areas, ddof=1)), "n": 3,
+    }  # fmt: skip
+    assert "SD over seeds is how much training varies" in medimg("compare", *line).out
+
+
+def test_one_recipe_in_two_backends(medimg, drawn):
+    labels, scores = drawn
+    found = scores(1.5)
+    fabricate("t", found, labels)
+    fabricate("k", np.clip(found + 1e-3, 0, 1), labels, backend="keras")
+    fabricate("elsewhere", found, labels, backend="keras", epochs=9)
+    answer = medimg("compare", "runs/t", "runs/k", "runs/elsewhere", "--json")
+    (row,) = answer.report["result"]["agreement"]
+    assert (row["a"], row["b"], row["backends"]) == ("t", "k", ["torch", "keras"])
+    assert row["probability"]["largest"] == pytest.approx(1e-3, abs=1e-6)
+    assert "one recipe in torch and keras" in medimg("compare", "runs/t", "runs/k").out
+
+
+def test_a_sweep_of_two_settings_has_a_heat_map(medimg, drawn):
+    labels, scores = drawn
+    line = []
+    for rate in (0.01, 0.1):
+        for epochs in (5, 10, 20):
+            name = f"{rate}-{epochs}"
+            fabricate(name, scores(1), labels, learning_rate=rate, epochs=epochs)
+            line.append(f"runs/{name}")
+    result = medimg("compare", *line, "--json", "--name", "c").report["result"]
+    assert "plots/heat-map.png" in result["artifacts"]
+    assert Path("runs/c/plots/heat-map.png").stat().st_size > 5000
+    few = medimg("compare", *line[:2], "--json").report["result"]
+    assert "plots/heat-map.png" not in few["artifacts"]
+
+
+def test_predictions_that_cannot_be_used_are_refused_with_why(medimg, drawn):
+    labels, scores = drawn
+    for name in ("a", "b"):
+        fabricate(name, scores(1), labels)
+
+    def broken(change):
+        shutil.rmtree("runs/x", ignore_errors=True)
+        fabricate("x", scores(1), labels)
+        edit_predictions("x", change)
+        result = medimg("compare", "runs/a", "runs/b", "runs/x", "--json").report["result"]
+        (row,) = result["refused"]
+        return row["why"]
+
+    assert "hold 199 rows, its report speaks of 200 images" in broken(lambda rows: rows[1:])
+    assert "hold 0.png 2 times" in broken(lambda rows: [*rows, rows[0]])
+    nan = broken(lambda rows: [r | {"prob_yes": "nan"} for r in rows[:1]] + rows[1:])
+    assert "row 0 is not a set of probabilities that sum to 1" in nan
+    half = broken(lambda rows: [r | {"prob_yes": "0.5", "prob_no": "0.1"} for r in rows])
+    assert "(200 such rows)" in half
+    words = broken(lambda rows: [r | {"prob_yes": "high"} for r in rows])
+    assert "a probability that is no number" in words
+    label = broken(lambda rows: [r | {"label": "maybe"} for r in rows[:1]] + rows[1:])
+    assert "the label 'maybe' and no column prob_maybe" in label
+
+
+def test_classes_in_another_order_are_the_same_classes(medimg, drawn):
+    labels, scores = drawn
+    found = scores(1)
+    for name in ("a", "b"):
+        fabricate(name, found, labels)
+    file = Path("runs/b/evaluate/test/predictions.csv")
+    rows = list(csv.DictReader(file.open()))
+    order = ["path", "split", "label", "group", "sha256", "prob_yes", "prob_no"]
+    with file.open("w", newline="") as text:
+        writer = csv.DictWriter(text, order)
+        writer.writeheader()
+        writer.writerows(rows)
+    result = medimg("compare", "runs/a", "runs/b", "--json").report["result"]
+    assert result["refused"] == []
+    assert {p["difference"] for p in result["pairs"]} == {0.0}
+
+
+def test_an_evaluation_on_training_images_is_refused(medimg, drawn):
+    labels, scores = drawn
+    for name in "abc":
+        fabricate(name, scores(1), labels)
+    file = Path("runs/c/evaluate/test/report.json")
+    report = json.loads(file.read_text())
+    found = {"check": "training-images-in-test", "severity": "error", "message": "12 of 200"}
+    file.write_text(json.dumps(report | {"findings": [found]}))
+    result = medimg("compare", "runs/a", "runs/b", "runs/c", "--json").report["result"]
+    (row,) = result["refused"]
+    assert row["run"] == "c" and row["why"].startswith("training-images-in-test: 12 of 200")
+
+
+def test_older_reports_and_lone_evaluations_are_read(medimg, drawn):
+    labels, scores = drawn
+    for name in "abc":
+        fabricate(name, scores(1), labels)
+    # an old report: no looks, no recipe within; an evaluation that stands alone
+    file = Path("runs/a/evaluate/test/report.json")
+    report = json.loads(file.read_text())
+    for name in ("test_looks", "training"):
+        del report["result"][name]
+    file.write_text(json.dumps(report))
+    Path("runs/c/evaluate/test").rename("runs/elsewhere")
+    answer = medimg("compare", "runs/a", "runs/b", "runs/elsewhere", "--json")
+    assert answer.code == 0, answer.err
+    assert check_shape(answer.report) == []
+    rows = {row["name"]: row for row in answer.report["result"]["runs"]}
+    assert set(rows) == {"a", "b", "elsewhere"}
+    assert rows["a"]["looks"] is None and rows["elsewhere"]["cost"]["seconds"] is None
+
+
+def test_runs_of_one_name_in_two_places(medimg, drawn):
+    labels, scores = drawn
+    fabricate("x/a", scores(1), labels)
+    fabricate("y/a", scores(1), labels)
+    answer = medimg("compare", "runs/x/a", "runs/y/a", "--baseline", "runs/y/a", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.report["result"]["baseline"] == "runs/y/a"
+
+
+def test_all_pairs_of_very_many_runs_are_refused(medimg, drawn):
+    labels, scores = drawn
+    paths = [str(fabricate(f"r{n}", scores(1), labels)) for n in range(61)]
+    answer = medimg("compare", *paths, "--matrix")
+    assert answer.code == 3 and "all pairs of 61 runs are 1,830" in answer.err
+
+
+# -- versions of a dataset -------------------------------------------------------------------------
+
+
+def test_verify_reports_are_versions_of_a_dataset(medimg, draw_folder, tmp_path):
+    folder = draw_folder("data", {"train": {"a": 6, "b": 6}, "test": {"a": 3, "b": 3}})
+    (folder / "train" / "a" / "broken.png").write_bytes(b"")
+    shutil.copy(folder / "train/a/trainа0.png".replace("а", "a"), folder / "train/a/copy.png")
+    medimg("verify", folder, "--name", "old")
+    (folder / "train" / "a" / "broken.png").unlink()
+    (folder / "train" / "b" / "half.png").write_bytes(b"")
+    medimg("verify", folder, "--name", "new")
+    answer = medimg("compare", "runs/old", "runs/new", "--json")
+    assert answer.code == 0, answer.err
+    assert check_shape(answer.report) == []
+    (row,) = answer.report["result"]["versions"]
+    assert (row["a"], row["b"], row["same_data"]) == ("old", "new", False)
+
+    def files(findings, check):
+        return [i["file"] for f in findings if f["check"] == check for i in f["items"]]
+
+    assert files(row["new"], "empty-file") == ["train/b/half.png"]
+    assert files(row["gone"], "empty-file") == ["train/a/broken.png"]
+    assert "exact-duplicates" in {f["check"] for f in row["same"]}
+    shown = medimg("compare", "runs/old", "runs/new").out
+    assert shown.startswith("new beside old. The data are not the same.")
+    again = medimg("compare", "runs/old", "runs/old")
+    assert again.code == 2  # one report twice
