@@ -45,7 +45,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the wheel of every distribution, each built from its sdist."""
     folder = tmp_path_factory.mktemp("dist")
     for source in DISTRIBUTIONS:
-        must(sys.executable, "-m", "build", "-o", folder, source, cwd=folder)
+        must(sys.executable, "-m", "build", "--no-isolation", "-o", folder, source, cwd=folder)
     return folder
 
 
@@ -55,7 +55,8 @@ def elsewhere(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("empty")
     must(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
     binaries = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
-    pip = [binaries / "python", "-m", "pip", "install", "-q", "-c", CHECKOUT / "constraints.txt"]
+    pip = [binaries / "python", "-m", "pip", "install", "-q", "--no-compile"]
+    pip += ["-c", CHECKOUT / "constraints.txt"]
     bare = [w for w in wheels.glob("*.whl") if w.name.startswith(FRAMEWORKS)]
     must(*pip, *(w for w in wheels.glob("*.whl") if w not in bare), cwd=folder)
     must(*pip, "--no-deps", *bare, cwd=folder)
