@@ -390,8 +390,22 @@ def prior_of(index: DatasetIndex, classes: tuple[str, ...]) -> list[float] | Non
     metavar="CSV",
     help="Evaluate these predictions of any model on DATASET, without a RUN.",
 )
+@click.option(
+    "--patient-probability",
+    "pooling",
+    type=click.Choice(["mean", "max"]),
+    default="mean",
+    show_default=True,
+    help="A patient's probability, from that of the images.",
+)
 @click.option("--allow", multiple=True, metavar="CHECK", help="training-images-in-test.")
-@click.option("--resamples", type=click.IntRange(100, 100_000), default=2000, show_default=True)
+@click.option(
+    "--resamples",
+    type=click.IntRange(100, 100_000),
+    default=2000,
+    show_default=True,
+    help="Of the bootstrap.",
+)
 @report_options
 def command(
     run: str | None,
@@ -399,6 +413,7 @@ def command(
     predictions: tuple[str, ...],
     by: tuple[str, ...],
     min_group: int,
+    pooling: str,
     resamples: int,
     **settings: Any,
 ) -> None:
@@ -421,7 +436,7 @@ def command(
         job, work = start_run(Path(str(run)), dataset, asked, common)
     samples = work.data.index.part(asked.split)
     values = column_values(work.data.index, samples, work.data.records, columns)
-    result = judge(job, work, values, min_group, resamples)
+    result = judge(job, work, columns=values, least=min_group, pooling=pooling, resamples=resamples)
     findings = (*work.findings, *alarms_of(work, result))
     say(job, work, result)
     for finding in findings:
@@ -479,10 +494,12 @@ def start_run(
     return job, of_run(job, trained, dataset, asked)
 
 
-def judge(
-    job: Job, work: Work, values: dict[str, Any], min_group: int, resamples: int
-) -> dict[str, Any]:
-    """The report's `result`; writes predictions and plots beside it."""
+def judge(job: Job, work: Work, **settings: Any) -> dict[str, Any]:
+    """The report's `result`; writes predictions and plots beside it.
+
+    Args:
+        settings: of `medimg.training.evaluation.evaluation`.
+    """
     from medimg.core.runs import write_predictions
     from medimg.reports.plots import is_phantom
     from medimg.reports.plots_evaluation import evaluation_plots
@@ -494,10 +511,8 @@ def judge(
         work.predictions,
         work.threshold,
         job.manager.functions(job.manager.metrics()),
-        columns=values,
-        least=min_group,
         seed=job.seed,
-        resamples=resamples,
+        **settings,
     )
     look = looks(work.ledger, work.predictions)
     write_predictions(job.folder / "predictions.csv", work.predictions)
@@ -532,7 +547,12 @@ def alarms_of(work: Work, result: dict[str, Any]) -> list[Finding]:
 
 
 def say(job: Job, work: Work, result: dict[str, Any]) -> None:
-    from medimg.reports.evaluation_text import confusion_table, metrics_table, subgroup_table
+    from medimg.reports.evaluation_text import (
+        confusion_table,
+        metrics_table,
+        patient_table,
+        subgroup_table,
+    )
 
     patients = f" of {result['groups']:,} patients" if result["groups"] else ""
     job.say(
@@ -547,11 +567,18 @@ def say(job: Job, work: Work, result: dict[str, Any]) -> None:
         job.say(f"Positive: {result['positive']}; threshold {cut['value']:.4f} ({cut['rule']}{on})")
     job.say("")
     job.say(metrics_table(result))
+    if result["by_group"] and result["by_group"]["metrics"]:
+        job.say("")
+        job.say(patient_table(result["by_group"]))
     job.say("")
     job.say(confusion_table(result["confusion_matrix"]))
     for column, table in result["subgroups"].items():
         job.say("")
         job.say(subgroup_table(column, table))
     job.say("")
-    job.say(f"Intervals: {result['ci']['method']}, {result['ci']['resamples']:,} resamples")
+    drawn = "patients" if "by patient" in result["ci"]["method"] else "images"
+    job.say(
+        f"Bootstrap: {result['ci']['resamples']:,} resamples of {drawn} among those that show the "
+        "same classes, so that the prevalence is held fixed"
+    )
     job.say(f"Next: {work.next_step}")

@@ -34,6 +34,8 @@ def metric(
     *,
     threshold_free: bool = False,
     vectorised: bool = False,
+    share_of: Callable[[Any], Any] | None = None,
+    area: bool = False,
 ) -> Callable[[Function], Function]:
     """Says of a function `(scored, weights=None) -> float` what the reports need to know.
 
@@ -43,6 +45,9 @@ def metric(
         threshold_free: it looks at probabilities only, never at `scored.decided`.
         vectorised: it also takes weights Float[R, N] and returns Float[R], NaN where undefined.
             Without it, resamples are computed one by one: right, but slower.
+        share_of: for a plain share of images: Scored to Bool[N], the images that it is a share
+            of. It then has Wilson's interval where images are independent.
+        area: it is the area under the ROC curve, which has intervals of its own.
     """
 
     def attach(function: Function) -> Function:
@@ -51,6 +56,8 @@ def metric(
             ("higher_is_better", higher_is_better),
             ("threshold_free", threshold_free),
             ("vectorised", vectorised),
+            ("share_of", share_of),
+            ("area", area),
         ):
             setattr(function, name, value)
         return function

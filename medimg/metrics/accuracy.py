@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from medimg.core.scored import NO_IMAGE, Array, Scored, Value, metric, ratio
 
 
-@metric(vectorised=True)
+@metric(vectorised=True, share_of=lambda scored: np.ones(len(scored), dtype=bool))
 def accuracy(scored: Scored, weights: Array | None = None) -> Value:
     """Share of images whose answer is their class, 0..1. Undefined without images."""
     counts = scored.confusion(weights)

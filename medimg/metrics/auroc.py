@@ -7,7 +7,7 @@ import numpy as np
 from medimg.core.scored import Array, Scored, Value, metric, where_defined
 
 
-@metric(threshold_free=True, vectorised=True)
+@metric(threshold_free=True, vectorised=True, area=True)
 def auroc(scored: Scored, weights: Array | None = None) -> Value:
     """Chance that an image of the class is ranked above one that is not, ties counting half, 0..1.
 

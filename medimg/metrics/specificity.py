@@ -5,7 +5,9 @@ from __future__ import annotations
 from medimg.core.scored import Array, Scored, Value, metric, ratio
 
 
-@metric(tasks=("binary",), vectorised=True)
+@metric(
+    tasks=("binary",), vectorised=True, share_of=lambda scored: scored.labels != scored.positive
+)
 def specificity(scored: Scored, weights: Array | None = None) -> Value:
     """Recall of the negative class, 0..1. Undefined without a negative image."""
     _, false_alarms, _, cleared = scored.outcomes(weights)

@@ -33,12 +33,27 @@ def metrics_table(result: Mapping[str, Any]) -> str:
         cell = result["metrics"].get(name)
         if cell is None:
             continue
-        rows.append([name, shown(cell), interval(cell), shown(baseline.get(name) or {})])
+        majority = shown(baseline.get(name) or {})
+        rows.append([name, shown(cell), interval(cell), majority, method(cell)])
     return tabulate(
         rows,
-        headers=["metric", "value", "95 % interval", "majority class"],
+        headers=["metric", "value", "95 % interval", "majority class", "method"],
         disable_numparse=True,
     )
+
+
+def patient_table(by_group: Mapping[str, Any]) -> str:
+    """The same for patients, in few lines, and how their probabilities come about."""
+    from tabulate import tabulate
+
+    names = [n for n in OF_SUBGROUPS if n in by_group["metrics"]]
+    rows = [[n, *(f(by_group["metrics"][n]) for f in (shown, interval, method))] for n in names]
+    out = by_group["left_out"]
+    left = f"; {out} patients of several classes left out" if out else ""
+    table = tabulate(
+        rows, headers=["by patient", "value", "95 % interval", "method"], disable_numparse=True
+    )
+    return f"{table}\n{by_group['groups']} patients{left}; {by_group['rule'].split(';')[0]}"
 
 
 def shown(cell: Mapping[str, Any]) -> str:
@@ -51,6 +66,11 @@ def interval(cell: Mapping[str, Any]) -> str:
         return cell.get("reason") or ""
     low, high = cell["ci95"]
     return f"{low:.3f} to {high:.3f}"
+
+
+def method(cell: Mapping[str, Any]) -> str:
+    """The interval's method in few words; in full in the report."""
+    return (cell.get("method") or "").split(",")[0].removeprefix("percentile ")
 
 
 def confusion_table(matrix: Mapping[str, Any]) -> str:

@@ -10,13 +10,19 @@ import numpy as np
 
 from medimg.core.errors import InputError
 from medimg.core.scored import Array, Scored, suited
-from medimg.statistics.bootstrap import Interval, bootstrap_intervals, points
+from medimg.statistics.bootstrap import Interval, points
 from medimg.statistics.calibration import calibration
+from medimg.statistics.intervals import independent, intervals
 from medimg.statistics.ranking import auroc_or_none
 from medimg.statistics.resampling import method_of
 
 Metrics = Mapping[str, Callable[..., Any]]
 Rows = dict[str, dict[str, Any]]
+
+STRATA = (
+    "patients (images where they are unknown) are drawn among those that show the same classes: "
+    "the prevalence is held as it is here, and intervals do not hold its uncertainty"
+)
 
 
 def evaluate_predictions(
@@ -30,6 +36,7 @@ def evaluate_predictions(
     metrics: Metrics,
     prior: Sequence[float] | None = None,
     columns: Mapping[str, Sequence[str | None]] | None = None,
+    pooling: str = "mean",
     least: int = 20,
     seed: int = 0,
     resamples: int = 2000,
@@ -48,6 +55,7 @@ def evaluate_predictions(
         prior: Float[K], class shares of the training part, for the majority baseline; None takes
             those of this part.
         columns: what each column that subgroups are made of says of each image.
+        pooling: a patient's probability: `mean` or `max` of that of the images.
         least: images, below which a subgroup is named but its numbers are not given.
         level: coverage of the intervals.
     Returns:
@@ -75,7 +83,7 @@ def evaluate_predictions(
         },
         "baseline": baseline(scored, metrics, prior),
         "calibration": asdict(calibration(scored)),
-        "by_group": by_group(scored, groups, metrics, resamples, level, seed),
+        "by_group": by_group(scored, groups, metrics, resamples, level, seed, pooling),
         "subgroups": {
             name: subgroups(
                 scored,
@@ -89,7 +97,12 @@ def evaluate_predictions(
             )
             for name, values in (columns or {}).items()
         },
-        "ci": {"method": method_of(groups), "resamples": resamples, "level": level},
+        "ci": {
+            "method": method_of(None if independent(groups) else groups),
+            "resamples": resamples,
+            "level": level,
+            "note": STRATA,
+        },
     }
 
 
@@ -109,7 +122,7 @@ def metric_rows(
     seed: int = 0,
 ) -> Rows:
     """`{name: {value, ci95, method, n, reason}}` of the metrics that suit the task."""
-    found = bootstrap_intervals(scored, metrics, groups, resamples, level, seed)
+    found = intervals(scored, metrics, groups, resamples, level, seed)
     return {name: row(interval, len(scored)) for name, interval in found.items()}
 
 
@@ -203,39 +216,75 @@ def by_group(
     resamples: int,
     level: float,
     seed: int,
+    pooling: str = "mean",
 ) -> dict[str, Any] | None:
-    """Metrics of patients: the mean probability of a patient's images against their class.
+    """Metrics of patients: one probability a patient against the patient's class.
 
-    Patients whose images show several classes have no class of their own; they and images
-    without a patient are left out and counted. The threshold is that of the images.
+    Patients without a class of their own, and images without a patient, are left out and counted.
+    The threshold is that of the images. Patients are independent of one another.
     """
     if groups is None:
         return None
-    labels, probabilities, mixed = patients(scored, groups)
+    labels, probabilities, mixed = patients(scored, groups, pooling)
     result: dict[str, Any] = {
         "unit": "patient",
         "groups": len(labels),
         "left_out": mixed,
         "images_without_group": sum(1 for group in groups if group is None),
-        "rule": "mean probability of the images; patients with images of several classes left out",
+        "pooling": pooling,
+        "rule": rule_of(scored, pooling),
         "metrics": {},
     }
     if len(labels):
         pooled = replace(scored, labels=labels, probabilities=probabilities)
-        everyone = range(len(labels))
-        result["metrics"] = metric_rows(pooled, metrics, everyone, resamples, level, seed)
+        rows = metric_rows(pooled, metrics, None, resamples, level, seed)
+        result["metrics"] = {name: of_patients(cell) for name, cell in rows.items()}
     return result
 
 
-def patients(scored: Scored, groups: Sequence[Any]) -> tuple[Array, Array, int]:
-    """Labels Int[P] and mean probabilities Float[P, K] of the patients of one class, and how
-    many have several."""
-    rows_of: dict[Any, list[int]] = {}
-    for place, group in enumerate(groups):
-        if group is not None:
-            rows_of.setdefault(group, []).append(place)
-    alike = [rows for rows in rows_of.values() if len(set(scored.labels[rows].tolist())) == 1]
-    labels = np.array([scored.labels[rows[0]] for rows in alike], dtype=np.int64)
-    means = [scored.probabilities[rows].mean(axis=0) for rows in alike]
-    probabilities = np.array(means).reshape(-1, scored.outputs)
-    return labels, probabilities, len(rows_of) - len(alike)
+def of_patients(cell: dict[str, Any]) -> dict[str, Any]:
+    """A row whose units are patients, where the method would call them images."""
+    told = cell["method"] and cell["method"].replace("by image", "by patient")
+    return {**cell, "method": told and told.replace(" images)", " patients)")}
+
+
+def rule_of(scored: Scored, pooling: str) -> str:
+    """How a patient's probability and class come about, in words."""
+    if pooling == "max" and scored.task == "binary" and scored.positive is not None:
+        name = scored.name(scored.positive)
+        return f"highest probability of {name} among the images; one {name} image makes the patient"
+    of = "highest" if pooling == "max" else "mean"
+    scaled = ", scaled to sum to 1" if pooling == "max" else ""
+    return (
+        f"{of} probability of the images{scaled}; patients with images of several classes left out"
+    )
+
+
+def patients(scored: Scored, groups: Sequence[Any], pooling: str) -> tuple[Array, Array, int]:
+    """Labels Int[P] and probabilities Float[P, K] of the patients that have a class, and how many
+    have none."""
+    numbers: dict[Any, int] = {}
+    rows = np.array([i for i, g in enumerate(groups) if g is not None], dtype=np.int64)
+    unit = np.array([numbers.setdefault(groups[i], len(numbers)) for i in rows], dtype=np.int64)
+    counts = np.zeros((len(numbers), scored.outputs))
+    np.add.at(counts, (unit, scored.labels[rows]), 1)
+    highest = np.zeros((len(numbers), scored.outputs))
+    sums = np.zeros((len(numbers), scored.outputs))
+    np.maximum.at(highest, unit, scored.probabilities[rows])
+    np.add.at(sums, unit, scored.probabilities[rows])
+    labels, fine = counts.argmax(axis=1), (counts > 0).sum(axis=1) == 1
+    if pooling == "mean":
+        return (
+            labels[fine],
+            (sums / np.maximum(counts.sum(axis=1, keepdims=True), 1))[fine],
+            int((~fine).sum()),
+        )
+    if scored.task == "binary" and scored.positive is not None:
+        # one ill image makes an ill patient, as the highest probability does
+        yes = highest[:, scored.positive]
+        ill = counts[:, scored.positive] > 0
+        pair = np.stack([1 - yes, yes], axis=1)
+        told = np.where(ill, scored.positive, 1 - scored.positive)
+        return told, pair if scored.positive == 1 else pair[:, ::-1].copy(), 0
+    highest = highest[fine]
+    return labels[fine], highest / highest.sum(axis=1, keepdims=True), int((~fine).sum())

@@ -127,6 +127,7 @@ def evaluation(
     *,
     columns: Mapping[str, Sequence[str | None]] | None = None,
     least: int = 20,
+    pooling: str = "mean",
     seed: int = 0,
     resamples: int = 2000,
 ) -> dict[str, Any]:
@@ -135,6 +136,7 @@ def evaluation(
     Args:
         columns: what each column of `--by` says of each image.
         least: images, below which a subgroup's numbers are not given.
+        pooling: a patient's probability: `mean` or `max` of that of the images.
     """
     from medimg.statistics.evaluation import evaluate_predictions
 
@@ -153,6 +155,7 @@ def evaluation(
         prior=subject.prior,
         columns=columns,
         least=least,
+        pooling=pooling,
     )
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -181,11 +182,13 @@ def hint_for_classes(lacking: Sequence[str], known: Sequence[str]) -> str:
     """The --map that would join them where only case differs, else how to say it."""
     plain = {k.casefold().replace("_", " ").strip(): k for k in known}
     pairs = [(c, plain.get(c.casefold().replace("_", " ").strip())) for c in lacking]
+    maps = " ".join(f"--map {quote(a)}={quote(b or 'CLASS')}" for a, b in pairs)
     if all(b for _, b in pairs):
-        return "Say that they are the same: " + " ".join(f"--map {a}={b}" for a, b in pairs)
+        return f"Say that they are the same: {maps}"
+    odd = next(a for a, b in pairs if b is None)
     return (
-        f"Say which of theirs is which: --map {lacking[0]}={known[0]}; to leave images out: "
-        f"--map {lacking[0]}="
+        f"Say which is which, CLASS being one of {', '.join(known)}: {maps}\n"
+        f"To leave its images out: --map {quote(odd)}="
     )
 
 

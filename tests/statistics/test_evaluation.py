@@ -51,7 +51,11 @@ def test_two_classes():
     for row in found["metrics"].values():
         assert row["n"] == 300 and row["reason"] is None
         assert row["ci95"][0] <= row["value"] <= row["ci95"][1] or row is found["metrics"]["ece"]
-        assert row["method"] == found["ci"]["method"]
+        assert row["method"]
+    methods = {name: row["method"] for name, row in found["metrics"].items()}
+    assert methods["accuracy"] == "Wilson" and methods["auroc"].startswith("DeLong")
+    assert methods["f1"] == found["ci"]["method"]
+    assert "prevalence" in found["ci"]["note"]
     assert found["confusion_matrix"] == {
         "labels": list(PAIR),
         "counts": sk.confusion_matrix(labels, called).tolist(),
@@ -140,7 +144,28 @@ def test_patients():
     assert value["auroc"] == pytest.approx(sk.roc_auc_score(truth, means))
     assert value["accuracy"] == pytest.approx(4 / 5)
     assert by_patient["metrics"]["auroc"]["n"] == 5
-    assert "by patient" in (by_patient["metrics"]["accuracy"]["method"] or "")
+    # patients are independent of one another
+    assert by_patient["metrics"]["accuracy"]["method"] == "Wilson"
+
+
+def test_patients_by_their_highest_probability():
+    labels = np.array([0, 0, 1, 0, 0, 1])
+    second = np.array([0.1, 0.6, 0.9, 0.2, 0.4, 0.8])
+    groups = ["a", "a", "b", "b", "c", "d"]
+    found = evaluate(labels, np.c_[1 - second, second], groups, threshold=0.5, pooling="max")
+    by_patient = found["by_group"]
+    # a 0.6 well, b 0.9 ill for one ill image, c 0.4 well, d 0.8 ill
+    assert (by_patient["groups"], by_patient["left_out"], by_patient["pooling"]) == (4, 0, "max")
+    value = {name: row["value"] for name, row in by_patient["metrics"].items()}
+    assert value["auroc"] == 1.0 and value["specificity"] == 0.5 and value["sensitivity"] == 1.0
+    three = np.array([[0.5, 0.3, 0.2], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6], [0.1, 0.1, 0.8]])
+    settings = {"classes": TRIO, "positive": None, "threshold": None, "pooling": "max"}
+    found = evaluate([0, 0, 2, 1], three, ["a", "a", "b", "c"], **settings)["by_group"]
+    # a: 0.5, 0.6, 0.3 of 1.4: the second class
+    assert found["metrics"]["accuracy"]["value"] == pytest.approx(1 / 3)
+    assert found["metrics"]["log_loss"]["value"] == pytest.approx(
+        -(np.log(0.5 / 1.4) + np.log(0.6) + np.log(0.1)) / 3
+    )
 
 
 def test_images_without_a_patient_and_patients_that_are_all_mixed():
@@ -157,8 +182,9 @@ def test_a_network_that_answers_one_class():
     assert found["metrics"]["precision"]["value"] is None
     assert found["metrics"]["precision"]["reason"] == "no image was called positive"
     assert found["metrics"]["sensitivity"]["value"] == 0
-    assert found["metrics"]["sensitivity"]["ci95"] is None
-    assert found["metrics"]["sensitivity"]["reason"] == "all resamples gave the same value"
+    low, high = found["metrics"]["sensitivity"]["ci95"]
+    assert low == 0 and high == pytest.approx(0.4898908)  # Wilson, 0 of 4
+    assert found["metrics"]["mcc"]["ci95"] is None and found["metrics"]["mcc"]["reason"]
     assert found["per_class"]["PNEUMONIA"]["precision"] is None
 
 

@@ -1,0 +1,93 @@
+"""The interval that fits a metric: Wilson for shares, DeLong or Obuchowski for AUROC, else the
+bootstrap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from medimg.core.scored import Array, Scored, suited
+from medimg.statistics.auroc_interval import auroc_interval
+from medimg.statistics.bootstrap import Interval, bootstrap_intervals, points
+from medimg.statistics.wilson import wilson
+
+WILSON = "Wilson"
+
+
+def intervals(
+    scored: Scored,
+    metrics: Mapping[str, Callable[..., Any]],
+    groups: Sequence[Any] | None = None,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """An interval for each metric that suits the task, by the method that fits it.
+
+    Images are independent where patients are unknown or have one image each. Then shares of
+    images have Wilson's interval and AUROC DeLong's; else AUROC has Obuchowski's and all others
+    the bootstrap by patient. A share of 0 or 1, at which the bootstrap stands still, has Wilson's
+    interval at the number of patients.
+
+    Args:
+        metrics: name to function; `share_of` and `area` of `medimg.core.scored.metric` tell what
+            it is.
+        groups: the patient of each image, length N, None where patients are unknown.
+        resamples, level, seed: of the bootstrap.
+    """
+    fitting = suited(metrics, scored)
+    patients = None if independent(groups) else groups
+    values, _ = points(fitting, scored)
+    found: dict[str, Interval] = {}
+    for name, function in fitting.items():
+        value = values[name]
+        if value is None:
+            continue
+        if getattr(function, "area", False):
+            found[name] = auroc_interval(scored, patients, level)
+        elif (share_of := getattr(function, "share_of", None)) and patients is None:
+            found[name] = share_interval(value, int(share_of(scored).sum()), level, WILSON)
+    rest = {name: function for name, function in fitting.items() if name not in found}
+    drawn = bootstrap_intervals(scored, rest, patients, resamples, level, seed)
+    for name, interval in drawn.items():
+        share_of = getattr(rest[name], "share_of", None)
+        if share_of is not None and patients is not None and values[name] in (0.0, 1.0):
+            drawn[name] = at_the_edge(interval, share_of(scored), patients, level)
+    return {name: (found | drawn)[name] for name in fitting}
+
+
+def independent(groups: Sequence[Any] | None) -> bool:
+    """Whether no patient has two images, as far as patients are known."""
+    if groups is None:
+        return True
+    known = [group for group in groups if group is not None]
+    return len(set(known)) == len(known)
+
+
+def share_interval(value: float, n: int, level: float, method: str) -> Interval:
+    """Wilson's interval of a share of n images."""
+    return Interval(value, *wilson(round(value * n), n, level), method)
+
+
+def at_the_edge(
+    interval: Interval,
+    about: Array,
+    groups: Sequence[Any],
+    level: float,
+) -> Interval:
+    """All or none right: every resample says the same, which is no sign of certainty.
+
+    A patient counts once, as if all images of a patient were one answer: the widest that the
+    clustering can make it.
+
+    Args:
+        about: Bool[N], the images that the share is of.
+    """
+    rows = np.flatnonzero(about).tolist()
+    people = len({("alone", i) if groups[i] is None else ("of", groups[i]) for i in rows})
+    value = interval.value or 0.0
+    found = share_interval(value, people, level, f"{WILSON} at the number of patients ({people:,})")
+    return replace(found, undefined=interval.undefined)
