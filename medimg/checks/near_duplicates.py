@@ -8,6 +8,8 @@ from medimg.api import CheckContext, Finding, Sample
 from medimg.core.checking import apart, near_items
 from medimg.core.near_copies import CONFIRMED, DISTANCE_BITS, NearCopy
 
+PAGE = "medimg verify DATASET --html"
+
 
 def check(
     context: CheckContext,
@@ -15,16 +17,20 @@ def check(
     distance: int = DISTANCE_BITS,
     correlation: float = CONFIRMED,
     mirror: bool = False,
+    look_alikes: float = 3.0,
 ) -> list[Finding]:
     """A warning: confirmed copies within one class and part, and pairs that are not confirmed.
 
     Confirmed ones on two sides stand under `duplicates-across-splits` and `-classes`, for which
-    these parameters count too.
+    these parameters count too. Pairs that only look alike are information where many more pairs
+    look nearly as alike: copies stand out, look-alikes are the end of a long row.
 
     Args:
         distance: bits of 64 in which the hashes of two candidates may differ, 0 to 12.
         correlation: of aligned pixels, from which a pair is confirmed.
         mirror: whether mirror images count as copies.
+        look_alikes: pairs of correlation 0.98 to 0.99 for each of 0.99 and more that is not
+            confirmed, from which those count as the modality's nature.
     """
     pairs = [pair for pair in context.near_copies if not told_elsewhere(context, pair)]
     found = []
@@ -37,9 +43,18 @@ def check(
                 hint="Copies that are identical in every pixel are found all the same.",
             )
         )
-    if not pairs:
-        return found
-    confirmed, moved = sum(p.confirmed for p in pairs), [p for p in pairs if p.moved]
+    copies = [pair for pair in pairs if pair.confirmed or pair.moved]
+    similar = [pair for pair in pairs if not (pair.confirmed or pair.moved)]
+    if copies:
+        found.append(of_copies(context, copies))
+    if similar:
+        found.append(of_similar(context, similar, look_alikes))
+    return found
+
+
+def of_copies(context: CheckContext, pairs: list[NearCopy]) -> Finding:
+    """About pairs that lie on each other, as they are or once moved."""
+    moved = [pair for pair in pairs if pair.moved]
     sides = [
         f"{count} of them {where}"
         for where, count in (
@@ -50,20 +65,36 @@ def check(
     ]
     crops = f", {len(moved)} once moved by a few pixels" if moved else ""
     crops += f" ({', '.join(sides)})" if sides else ""
-    subject = "1 pair of pictures looks" if len(pairs) == 1 else f"{len(pairs)} pairs look"
-    found.append(
-        Finding(
-            "near-duplicates",
-            "warning",
-            f"{subject} alike: {confirmed} nearly identical{crops}, "
-            f"{len(pairs) - confirmed - len(moved)} similar (correlation 0.99 and more)",
-            len(pairs),
-            near_items(pairs, context),
-            "Look at them (medimg verify DATASET --html): the same scan twice, a crop of it, or "
-            "neighbours of one series?",
-        )
+    still = len(pairs) - len(moved)
+    return Finding(
+        "near-duplicates",
+        "warning",
+        f"{subject(pairs)} like the same picture: {still} nearly identical{crops}",
+        len(pairs),
+        near_items(pairs, context),
+        f"Look at them ({PAGE}): the same scan twice, a crop of it, or neighbours of one series?",
     )
-    return found
+
+
+def of_similar(context: CheckContext, pairs: list[NearCopy], look_alikes: float) -> Finding:
+    """About pairs that no moving makes copies of."""
+    beside = context.near_search.look_alikes
+    by_nature = beside >= look_alikes * len(pairs)
+    return Finding(
+        "near-duplicates",
+        "info" if by_nature else "warning",
+        f"{subject(pairs)} alike, but not confirmed as copies (correlation 0.99 and more)"
+        + (f"; {beside:,} more are nearly as alike: such pictures are" if by_nature else ""),
+        len(pairs),
+        near_items(pairs, context),
+        f"Look at some of them ({PAGE})."
+        if by_nature
+        else f"Look at them ({PAGE}): the same patient twice, or only alike?",
+    )
+
+
+def subject(pairs: list[NearCopy]) -> str:
+    return "1 pair looks" if len(pairs) == 1 else f"{len(pairs):,} pairs look"
 
 
 def across(

@@ -36,6 +36,8 @@ GATE = (
     "duplicates-across-classes",
     "csv-contradictions",
 )
+# parameters of `near-duplicates` that the search for copies has, for all checks
+SEARCHED = ("distance", "correlation", "mirror")
 UNREADABLE_TOO = ("truncated", "empty-file", "multi-frame")
 NOT_RUN = "it was not run: the command was interrupted"
 RANK = {"error": 0, "warning": 1, "info": 2}
@@ -94,7 +96,8 @@ class CheckContext:
     @cached_property
     def near_search(self) -> NearCopies:
         """The search for near copies: what it found and what it left out."""
-        own = self.settings.get("near-duplicates", {})
+        given = self.settings.get("near-duplicates", {})
+        own = {name: given[name] for name in SEARCHED if name in given}
         return find_near_copies(self.readable(), self.scan, self.index.source, **own)
 
     @property

@@ -53,6 +53,9 @@ NEGATIVE_WORDS = {
 }  # fmt: skip
 
 
+OPENED = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
 # -- sources -----------------------------------------------------------------------------------
 
 
@@ -78,14 +81,26 @@ class FileSource:
             OSError: it can't be read.
         """
         file = os.path.join(self._folder, path)
-        state = os.stat(file)
-        if not stat.S_ISREG(state.st_mode):
-            # a pipe or a device would be waited for without end
-            raise OSError(errno.EINVAL, "it is no file", file)
-        with open(file, "rb", buffering=0) as stream:
-            data = stream.read(state.st_size + 1)
-            # a file that is still being written to
-            return data if len(data) == state.st_size else data + stream.read()
+        # without waiting for the other end of a pipe; three calls less than `open` makes
+        handle = os.open(file, OPENED)
+        try:
+            state = os.fstat(handle)
+            if not stat.S_ISREG(state.st_mode):
+                raise OSError(errno.EINVAL, "it is no file", file)
+            data = os.read(handle, state.st_size + 1)
+            if len(data) == state.st_size:
+                return data
+            return whole_file(handle, data)
+        finally:
+            os.close(handle)
+
+
+def whole_file(handle: int, begun: bytes) -> bytes:
+    """The rest of a file after what was read of it: it grew, shrank, or came in parts."""
+    parts = [begun]
+    while parts[-1]:
+        parts.append(os.read(handle, 1 << 20))
+    return b"".join(parts)
 
 
 class MemberSource(FileSource):

@@ -1,7 +1,9 @@
 """Near copies: pictures saved anew, resized or recompressed.
 
-A hash says who might be a copy, comparing aligned pixels says who is: chest X-rays look alike,
-so hash neighbours alone are no proof.
+Two hashes say who might be a copy, the correlation of thumbnails who is not, and comparing aligned
+pixels who is: chest X-rays look alike, so hash neighbours alone are no proof. What one hash loses
+by another size or by recompression the other keeps: gradients stand a shift by a few pixels,
+the lowest frequencies stand noise.
 """
 
 from __future__ import annotations
@@ -21,24 +23,32 @@ from medimg.core.workers import in_blocks
 
 HASH_BITS = 64
 DISTANCE_BITS, MOST_DISTANCE_BITS = 4, 12
-COMPARED_PX = 64
+COMPARED_PX, STEPS = 64, 1024
 CONFIRMED = 0.999
 # pairs below this are look-alikes, not candidates
 PLAUSIBLE = 0.99
+# of thumbnails: pairs below it don't reach `DOUBTFUL` at full size
+LEAST_ALIKE = 0.8
+# pairs of which there are many where a modality looks alike by nature
+LOOK_ALIKE = 0.98
 # from here on moving one picture may make a pair of copies of it
 DOUBTFUL, MOST_ALIGNED = 0.9, 20_000
 ALIGNED_PX, MOVED_PX = 128, 8
 # what two crops of one picture reach at 32×32 at the least, moved by whole pixels
-NEARLY_ALIGNED, COARSE_PX, COARSE_MOVED_PX = 0.94, 32, 2
+NEARLY_ALIGNED, COARSE_PX, COARSE_MOVED_PX = 0.94, COMPARED_PX // 2, 2
 # pictures with less spread than this are blank: their hash is noise
 LEAST_SPREAD = 4.0
 # bounds on a search among pictures that all look alike: seconds and some hundred megabytes
 MOST_HASH_PAIRS = 2_000_000_000
-MOST_CANDIDATES = 500_000
+MOST_CANDIDATES = 2_000_000
 MOST_PICTURES = 40_000
 # buckets up to this size are searched all at once, fuller ones tile by tile
 FEW = 32
 TILE = 2048
+# pairs whose pixels are compared at once: what fits into a processor's cache
+AT_ONCE = 256
+# and pairs whose pictures are kept at 128×128 at a time
+TOGETHER = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +56,8 @@ class NearCopy:
     """Two pictures that look alike.
 
     Args:
-        correlation: of their pixels at 64×64.
-        distance_bits: in how many bits their hashes differ.
+        correlation: of their pixels at 64×64, at 32×32 where one of them is smaller than 64 pixels.
+        distance_bits: in how many bits their hashes differ, those of the kind that differs less.
         confirmed: the correlation reaches the one asked for.
         mirrored: one is the mirror image of the other.
         moved: not confirmed, but once one is moved by a few pixels: a crop, or a neighbour in a
@@ -65,10 +75,15 @@ class NearCopy:
 
 @dataclass(frozen=True, slots=True)
 class NearCopies:
-    """What a search found, the likest first, and what it did not look at, in words."""
+    """What a search found, the likest first, and what it did not look at, in words.
+
+    Args:
+        look_alikes: pairs beside those, a little less alike (correlation 0.98 to 0.99).
+    """
 
     pairs: tuple[NearCopy, ...]
     not_searched: str = ""
+    look_alikes: int = 0
 
 
 def find_near_copies(
@@ -94,28 +109,23 @@ def find_near_copies(
     if not 0 <= correlation <= 1:
         raise UsageError(f"near-duplicates.correlation is 0 to 1, not {correlation}")
     kept = distinct(samples, records)
-    hashes = np.array([records[s.path].dhash for s in kept], dtype=np.uint64)
-    close, not_searched = neighbours(hashes, distance)
-    turned = np.zeros(len(close), bool)
-    if mirror:
-        others, left = mirror_neighbours(hashes, distance)
-        close, turned = (
-            np.concatenate([close, others]),
-            np.repeat([False, True], [len(close), len(others)]),
-        )
-        not_searched = not_searched or left
-    candidates = within_bounds(close)
-    if len(candidates) < len(close):
-        not_searched = not_searched or left_out(close[len(candidates) :])
-    turned = turned[: len(candidates)]
-    second = np.where(turned, mirrored_hashes(hashes)[candidates[:, 1]], hashes[candidates[:, 1]])
-    distances = distance_bits(hashes[candidates[:, 0]], second)
+    found = [search_by(kind, kept, records, distance, mirror) for kind in KINDS]
+    not_searched = next((left for *_, left in found if left), "")
+    candidates, turned, distances = united(found, len(kept))
+    alike = thumbnails_alike([records[s.path].thumbnail for s in kept], candidates, turned)
+    candidates, turned, distances = candidates[alike], turned[alike], distances[alike]
+    bound = within_bounds(candidates)
+    if bound < len(candidates):
+        not_searched = not_searched or left_out(candidates[bound:])
+    candidates, turned, distances = candidates[:bound], turned[:bound], distances[:bound]
     paths = [s.path for s in kept]
-    likeness, doubtful = correlations(paths, candidates, source, turned)
+    small = np.array([min(records[p].width, records[p].height) < COMPARED_PX for p in paths])
+    few = small[candidates].any(axis=1)
+    likeness, doubtful = correlations(paths, candidates, source, turned, few)
     confirmed = likeness >= correlation
     doubtful &= ~confirmed
     align(likeness, doubtful, paths, candidates, source, turned)
-    found = [
+    pairs = [
         NearCopy(
             kept[i],
             kept[j],
@@ -128,8 +138,66 @@ def find_near_copies(
         for n, (i, j) in enumerate(candidates.tolist())
         if likeness[n] >= min(PLAUSIBLE, correlation)
     ]
-    found.sort(key=lambda pair: (-pair.correlation, pair.first.path, pair.second.path))
-    return NearCopies(tuple(found), not_searched)
+    pairs.sort(key=lambda pair: (-pair.correlation, pair.first.path, pair.second.path))
+    beside = (likeness >= LOOK_ALIKE) & (likeness < PLAUSIBLE)
+    return NearCopies(tuple(pairs), not_searched, int(beside.sum()))
+
+
+def search_by(
+    kind: str,
+    kept: Sequence[Sample],
+    records: Mapping[str, ScanRecord],
+    distance: int,
+    mirror: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """Neighbours by one kind of hash: Int64[P, 2] pairs, Bool[P] mirrored, UInt8[P] bits, words."""
+    hashes = np.array([getattr(records[s.path], kind) for s in kept], dtype=np.uint64)
+    close, not_searched = neighbours(hashes, distance)
+    turned = np.zeros(len(close), bool)
+    mirrored = KINDS[kind](hashes) if mirror else hashes
+    if mirror:
+        others, left = mirror_neighbours(hashes, mirrored, distance)
+        close = np.concatenate([close, others])
+        turned = np.append(turned, np.ones(len(others), bool))
+        not_searched = not_searched or left
+    second = np.where(turned, mirrored[close[:, 1]], hashes[close[:, 1]])
+    return close, turned, distance_bits(hashes[close[:, 0]], second), not_searched
+
+
+def united(
+    found: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, str]], pictures: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All pairs once, by number, with the least bits of any kind of hash."""
+    pairs, turned, bits = (np.concatenate(one) for one in list(zip(*found, strict=True))[:3])
+    codes = (pairs[:, 0] * pictures + pairs[:, 1]) * 2 + turned
+    order = np.lexsort((bits, codes))
+    first = order[np.unique(codes[order], return_index=True)[1]]
+    return pairs[first], turned[first], bits[first]
+
+
+def thumbnails_alike(
+    thumbnails: Sequence[np.ndarray | None], pairs: np.ndarray, turned: np.ndarray
+) -> np.ndarray:
+    """Bool[P]: whether two thumbnails correlate enough for their pictures to be read again."""
+    wanted, places = np.unique(pairs, return_inverse=True)
+    places = places.reshape(pairs.shape)
+    if not len(wanted):
+        return np.zeros(0, bool)
+    small = np.stack([thumbnails[i] for i in wanted])
+    flat = small.reshape(len(small), -1)
+    mean, spread = flat.mean(axis=1, dtype=np.float32), flat.std(axis=1, dtype=np.float32)
+    alike = np.empty(len(pairs), bool)
+    for start in range(0, len(pairs), TILE):
+        part = slice(start, start + TILE)
+        one, other = places[part].T
+        seen = small[other]
+        seen[turned[part]] = seen[turned[part]][:, :, ::-1]
+        both = np.einsum(
+            "ij,ij->i", flat[one].astype(np.float32), seen.reshape(len(seen), -1).astype(np.float32)
+        )
+        covariance = both / flat.shape[1] - mean[one] * mean[other]
+        alike[part] = covariance >= LEAST_ALIKE * spread[one] * spread[other]
+    return alike
 
 
 def distinct(samples: Sequence[Sample], records: Mapping[str, ScanRecord]) -> list[Sample]:
@@ -181,20 +249,32 @@ def neighbours(hashes: np.ndarray, distance: int = DISTANCE_BITS) -> tuple[np.nd
     return joined(found, len(hashes)), ""
 
 
-def mirror_neighbours(hashes: np.ndarray, distance: int) -> tuple[np.ndarray, str]:
-    """The same of hashes and the mirror images of others."""
+def mirror_neighbours(
+    hashes: np.ndarray, mirrored: np.ndarray, distance: int
+) -> tuple[np.ndarray, str]:
+    """The same of hashes and those of the mirror images of others."""
     count = len(hashes)
-    pairs, words = neighbours(np.concatenate([hashes, mirrored_hashes(hashes)]), distance)
+    pairs, words = neighbours(np.concatenate([hashes, mirrored]), distance)
     across = pairs[(pairs[:, 0] < count) & (pairs[:, 1] >= count)] - [0, count]
     # a picture and its own mirror image are no pair, and each pair is met twice
     return across[across[:, 0] < across[:, 1]], words
 
 
-def mirrored_hashes(hashes: np.ndarray) -> np.ndarray:
-    """Those of the mirror images: the bits of each row back to front, and inverted."""
+def mirrored_gradients(hashes: np.ndarray) -> np.ndarray:
+    """Gradient hashes of mirror images: the bits of each row back to front, and inverted."""
     bits = np.unpackbits(hashes.astype(">u8").view(np.uint8).reshape(-1, 8, 1), axis=2)
     turned = np.packbits(1 - bits[..., ::-1], axis=2)
     return np.ascontiguousarray(turned.reshape(-1, 8)).view(">u8").ravel().astype(np.uint64)
+
+
+def mirrored_frequencies(hashes: np.ndarray) -> np.ndarray:
+    """Frequency hashes of mirror images: every other frequency across changes its sign."""
+    odd = [(place + 1) % 9 % 2 for place in range(HASH_BITS)]
+    return hashes ^ np.uint64(int("".join(map(str, odd)), 2))
+
+
+# kinds of hash, as records name them, and what a mirror makes of each
+KINDS = {"dhash": mirrored_gradients, "phash": mirrored_frequencies}
 
 
 def masks(distance: int) -> Iterator[np.uint64]:
@@ -242,12 +322,12 @@ def fuller(order: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> list[np.
     return [order[starts[k] : starts[k] + sizes[k]] for k in np.flatnonzero(sizes > FEW)]
 
 
-def within_bounds(pairs: np.ndarray) -> np.ndarray:
-    """The first pairs, as many as have pictures that fit into memory."""
+def within_bounds(pairs: np.ndarray) -> int:
+    """How many of the first pairs have pictures that fit into memory."""
     first_seen = np.unique(pairs, return_index=True)[1]
     if len(first_seen) <= MOST_PICTURES:
-        return pairs
-    return pairs[: np.partition(first_seen, MOST_PICTURES)[MOST_PICTURES] // 2]
+        return len(pairs)
+    return int(np.partition(first_seen, MOST_PICTURES)[MOST_PICTURES]) // 2
 
 
 def left_out(members: np.ndarray) -> str:
@@ -286,7 +366,11 @@ def joined(found: list[np.ndarray], hashes: int) -> np.ndarray:
 
 
 def correlations(
-    paths: Sequence[str], candidates: np.ndarray, source: Source, turned: np.ndarray
+    paths: Sequence[str],
+    candidates: np.ndarray,
+    source: Source,
+    turned: np.ndarray,
+    few: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of the pairs Int64[P, 2] of paths: Float32[P] correlations, Bool[P] whether moving may help.
 
@@ -294,6 +378,7 @@ def correlations(
 
     Args:
         turned: Bool[P], whether the second is looked at in a mirror.
+        few: Bool[P], whether one has so few pixels that what is finer than 32×32 is noise.
     """
     wanted, places = np.unique(candidates, return_inverse=True)
     places = places.reshape(candidates.shape)
@@ -305,16 +390,22 @@ def correlations(
         None,
         None,
     )
-    pixels = np.stack(list(read.values()))
+    nothing = np.zeros((COMPARED_PX, COMPARED_PX), np.int16)
+    pixels = np.stack([nothing if one is None else one for one in read.values()])
+    unreadable = np.array([one is None for one in read.values()])
     found = np.empty(len(candidates), np.float32)
     doubtful = np.zeros(len(candidates), bool)
-    for start in range(0, len(candidates), TILE):
-        part = slice(start, start + TILE)
+    for start in range(0, len(candidates), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
         one, other = (pixels[places[part, side]].astype(np.float32) for side in (0, 1))
         mirror = turned[part]
         other[mirror] = other[mirror][:, :, ::-1]
-        # half precision may come out a little above 1
-        found[part] = np.minimum(np.einsum("ijk,ijk->i", one, other) / COMPARED_PX**2, 1)
+        products = np.einsum("ijk,ijk->i", one, other) / (COMPARED_PX * STEPS) ** 2
+        coarse = few[part]
+        products[coarse] = correlated(halved(one[coarse]), halved(other[coarse]))
+        # rounding may make a little more than 1 of it
+        found[part] = np.minimum(products, 1)
+        found[part][unreadable[places[part]].any(axis=1)] = np.nan
         doubtful[part] = found[part] >= PLAUSIBLE
         unclear = (found[part] >= DOUBTFUL) & ~doubtful[part]
         doubtful[part][unclear] = best_moved(one[unclear], other[unclear]) >= NEARLY_ALIGNED
@@ -326,9 +417,7 @@ def best_moved(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
     By whole pixels at 32×32: it leaves out most of the pairs that no moving makes copies.
     """
-    step = COMPARED_PX // COARSE_PX
-    small = (len(first), COARSE_PX, step, COARSE_PX, step)
-    one, other = (pixels.reshape(small).mean(axis=(2, 4)) for pixels in (first, second))
+    one, other = halved(first), halved(second)
     kept = COARSE_PX - 2 * COARSE_MOVED_PX
     middle = centred(one[:, COARSE_MOVED_PX:-COARSE_MOVED_PX, COARSE_MOVED_PX:-COARSE_MOVED_PX])
     best = np.full(len(first), -1, np.float32)
@@ -336,6 +425,17 @@ def best_moved(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         there = centred(other[:, down : down + kept, right : right + kept])
         best = np.maximum(best, np.einsum("ij,ij->i", middle, there))
     return best
+
+
+def halved(pixels: np.ndarray) -> np.ndarray:
+    """Float32[P, h/2, w/2], the sum of each four."""
+    rows = pixels[:, ::2] + pixels[:, 1::2]
+    return rows[:, :, ::2] + rows[:, :, 1::2]
+
+
+def correlated(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Float32[P], of Float32[P, h, w] each."""
+    return np.einsum("ij,ij->i", centred(first), centred(second))
 
 
 def centred(pixels: np.ndarray) -> np.ndarray:
@@ -360,44 +460,54 @@ def align(
     in the other at 128×128, up to 6 % of the side away.
     """
     wanted = np.flatnonzero(doubtful)[:MOST_ALIGNED]
-
-    def moved(block: list[str]) -> list[float]:
-        return [
-            best_match(source, paths[candidates[n, 0]], paths[candidates[n, 1]], bool(turned[n]))
-            for n in map(int, block)
-        ]
-
-    found = in_blocks([str(n) for n in wanted], moved)
-    for n, best in found.items():
-        likeness[int(n)] = max(likeness[int(n)], best)
-
-
-def best_match(source: Source, first: str, second: str, mirror: bool) -> float:
-    """The highest correlation of the first's middle with a place in the second; -1 for none."""
-    try:
-        one, other = (
-            cv2.GaussianBlur(decode_to_input(source.read(p), ALIGNED_PX, ALIGNED_PX, 1), (3, 3), 0)
-            for p in (first, second)
+    # those of one picture stand together, so that it is read once
+    wanted = wanted[np.lexsort((candidates[wanted, 1], candidates[wanted, 0]))]
+    for start in range(0, len(wanted), TOGETHER):
+        some = wanted[start : start + TOGETHER]
+        seen = in_blocks(
+            [paths[i] for i in np.unique(candidates[some])],
+            lambda block: [smoothed(source, path) for path in block],
         )
+
+        def moved(block: list[str], seen: Mapping[str, np.ndarray | None] = seen) -> list[float]:
+            pairs = [(*candidates[int(n)].tolist(), bool(turned[int(n)])) for n in block]
+            return [best_match(seen[paths[i]], seen[paths[j]], turn) for i, j, turn in pairs]
+
+        for n, best in in_blocks([str(n) for n in some], moved).items():
+            likeness[int(n)] = max(likeness[int(n)], best)
+
+
+def smoothed(source: Source, path: str) -> np.ndarray | None:
+    """UInt8[128, 128] of a picture; None where it can't be read."""
+    try:
+        grey = decode_to_input(source.read(path), ALIGNED_PX, ALIGNED_PX, 1)
     except (OSError, UnreadableImage):
+        return None
+    return cv2.GaussianBlur(grey, (3, 3), 0)
+
+
+def best_match(first: np.ndarray | None, second: np.ndarray | None, mirror: bool) -> float:
+    """The highest correlation of the first's middle with a place in the second; -1 for none."""
+    if first is None or second is None:
         return -1.0
-    middle = one[MOVED_PX:-MOVED_PX, MOVED_PX:-MOVED_PX]
-    if mirror:
-        other = np.ascontiguousarray(other[:, ::-1])
+    middle = first[MOVED_PX:-MOVED_PX, MOVED_PX:-MOVED_PX]
     if middle.std() < LEAST_SPREAD:
         return -1.0
+    other = np.ascontiguousarray(second[:, ::-1]) if mirror else second
     return min(1.0, float(cv2.matchTemplate(other, middle, cv2.TM_CCOEFF_NORMED).max()))
 
 
-def standardised(source: Source, path: str) -> np.ndarray:
-    """Float16[64, 64] of mean 0 and standard deviation 1; not a number where it can't be read."""
+def standardised(source: Source, path: str) -> np.ndarray | None:
+    """Int16[64, 64] of mean 0 and standard deviation `STEPS`; None where it can't be read."""
     try:
         grey = decode_to_input(source.read(path), COMPARED_PX, COMPARED_PX, 1)[..., 0]
     except (OSError, UnreadableImage):
-        return np.full((COMPARED_PX, COMPARED_PX), np.nan, np.float16)
+        return None
     # a recompressed picture differs in its finest detail
     smooth = cv2.GaussianBlur(grey.astype(np.float32), (3, 3), 0)
-    return ((smooth - smooth.mean()) / max(float(smooth.std()), 1e-6)).astype(np.float16)
+    # whole numbers become floats again much faster than those of half precision do
+    scaled = (smooth - smooth.mean()) * (STEPS / max(float(smooth.std()), 1e-6))
+    return np.clip(np.rint(scaled), -32768, 32767).astype(np.int16)
 
 
 # -- all copies of one picture -------------------------------------------------------------------

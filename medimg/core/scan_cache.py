@@ -26,7 +26,7 @@ from medimg.core.types import Finding, Source
 
 FILE = "scans.sqlite"
 # raise it when a record's fields or their meaning change
-RECORDS = 3
+RECORDS = 4
 TABLES = """
 create table if not exists records (
     root text, path text, size integer, changed integer, version integer, record text,

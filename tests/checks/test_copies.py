@@ -123,7 +123,7 @@ def test_near_copies_on_one_side_are_a_warning(planted, run_check, small_set, pi
     context = planted(small_set | {"train/a/x.png": picture, "train/a/y.jpg": again})
     (finding,) = run_check("near-duplicates", context)
     assert (finding.severity, finding.count) == ("warning", 1)
-    assert "1 nearly identical, 0 similar" in finding.message
+    assert finding.message == "1 pair looks like the same picture: 1 nearly identical"
     assert files_of(finding) == [{"train/a/x.png", "train/a/y.jpg"}]
     assert run_check("duplicates-across-splits", context) == []
 
@@ -135,6 +135,57 @@ def test_look_alikes_on_two_sides_are_no_error(planted, run_check, small_set, pi
     other = np.clip(picture + cv2.GaussianBlur(blob, (0, 0), 4), 0, 255).astype(np.uint8)
     context = planted(small_set | {"train/a/x.png": picture, "test/a/y.png": other})
     assert run_check("duplicates-across-splits", context) == []
+
+
+def mixed(seed: int, shared: float) -> np.ndarray:
+    """UInt8[96, 96] of noise, of which all pictures have the same part."""
+    size, places = (96, 96), (cv2.getGaussianKernel(15, 3), cv2.getGaussianKernel(15, 3))
+    common, own = (
+        cv2.sepFilter2D(np.random.default_rng(n).normal(size=size), cv2.CV_64F, *places)
+        for n in (0, seed)
+    )
+    both = np.sqrt(shared) * common + np.sqrt(1 - shared) * own
+    return np.clip(128 + 400 * both, 0, 255).astype(np.uint8)
+
+
+def test_pairs_that_only_look_alike_are_a_warning_where_they_stand_out(
+    planted, run_check, small_set
+):
+    pair = {"train/a/x.png": mixed(1, 0.994), "train/a/y.png": mixed(2, 0.994)}
+    (finding,) = run_check("near-duplicates", planted(small_set | pair))
+    assert (finding.severity, finding.count) == ("warning", 1)
+    assert "not confirmed" in finding.message and finding.items[0]["identical"] == "no, alike"
+
+
+def test_pictures_that_look_alike_by_nature_are_information(planted, run_check, small_set):
+    alike = {f"train/a/{n}.png": mixed(n, 0.985) for n in range(1, 13)}
+    pair = {f"train/a/x{n}.png": mixed(n, 0.990) for n in (20, 21)}
+    context = planted(small_set | alike | pair)
+    (finding,) = run_check("near-duplicates", context)
+    assert finding.severity == "info" and finding.count < 12
+    assert "more are nearly as alike" in finding.message
+    (kept,) = run_check("near-duplicates", context, look_alikes=1000.0)
+    assert kept.severity == "warning"
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "remade",
+    [
+        lambda p: saved(p, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 40),
+        lambda p: saved(cv2.resize(p, (25, 25), interpolation=cv2.INTER_AREA), ".png"),
+        lambda p: saved(cv2.resize(p, (75, 75), interpolation=cv2.INTER_CUBIC), ".png"),
+    ],
+    ids=["recompressed", "shrunk", "enlarged"],
+)
+def test_small_noisy_patches_saved_anew_are_found(remade, seed, planted, run_check, small_set):
+    """Noise turns bits of a gradient hash, hardly any of the lowest frequencies."""
+    random = np.random.default_rng(seed)
+    coarse = cv2.resize(random.integers(60, 200, (12, 12), np.uint8), (50, 50)).astype(float)
+    patch = np.clip(coarse + random.normal(0, 6, (50, 50)), 0, 255).astype(np.uint8)
+    context = planted(small_set | {"train/a/x.png": patch, "train/a/y.png": remade(patch)})
+    (finding,) = run_check("near-duplicates", context)
+    assert {"train/a/x.png", "train/a/y.png"} in files_of(finding)
 
 
 def test_a_picture_without_a_split_is_on_no_side(planted, run_check, small_set, picture):

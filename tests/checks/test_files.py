@@ -176,7 +176,7 @@ def test_a_file_of_which_no_frame_is_read_is_an_error(small_set, planted, run_ch
 
     context = planted(small_set)
     path = next(iter(context.scan))
-    record = replace(context.scan[path], error="it holds 9 frames", kind="multi-frame")
+    record = context.scan[path]._replace(error="it holds 9 frames", kind="multi-frame")
     several = replace(context, scan={**context.scan, path: record})
     (finding,) = run_check("multi-frame", several)
     assert (finding.severity, finding.items[0]["file"]) == ("error", path)

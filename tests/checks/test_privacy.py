@@ -52,8 +52,8 @@ def test_fields_that_name_a_person_are_told_without_their_values(planted, noise,
 def test_the_most_telling_file_comes_first_and_fields_are_counted(planted, noise, run_check):
     context = planted({f"{label}/{n}.png": noise(n) for n, label in enumerate("aabb")})
     scan = dict(context.scan)
-    scan["a/1.png"] = replace(scan["a/1.png"], private=("PatientName",))
-    scan["b/2.png"] = replace(scan["b/2.png"], private=("PatientName", "PatientBirthDate"))
+    scan["a/1.png"] = scan["a/1.png"]._replace(private=("PatientName",))
+    scan["b/2.png"] = scan["b/2.png"]._replace(private=("PatientName", "PatientBirthDate"))
     (finding,) = run_check("private-metadata", replace(context, scan=scan))
     assert [row["file"] for row in finding.items] == ["b/2.png", "a/1.png"]
     assert finding.items[0]["fields"] == ["PatientName", "PatientBirthDate"]
@@ -65,7 +65,7 @@ def test_a_long_list_of_fields_is_cut(planted, noise, run_check):
     context = planted({f"{label}/1.png": noise(n) for n, label in enumerate("ab")})
     fields = tuple(f"Field{n:02}" for n in range(11))
     scan = dict(context.scan)
-    scan["a/1.png"] = replace(scan["a/1.png"], private=fields)
+    scan["a/1.png"] = scan["a/1.png"]._replace(private=fields)
     (finding,) = run_check("private-metadata", replace(context, scan=scan))
     assert "and 3 more fields" in finding.message
     assert finding.items[0]["fields"] == list(fields)

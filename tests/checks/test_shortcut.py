@@ -191,7 +191,7 @@ def test_file_and_columns_that_tell_it_together(with_columns, run_check):
     """Neither the format of the file nor the hospital tells the class, both do."""
     context = with_columns(lambda label, n: {"hospital": f"h{(n % 2) ^ (label == 'b')}"})
     scan = {
-        path: replace(record, format="JPEG" if int(path[2:-4]) % 2 else "PNG")
+        path: record._replace(format="JPEG" if int(path[2:-4]) % 2 else "PNG")
         for path, record in context.scan.items()
     }
     (finding,) = run_check("shortcut", CheckContext(context.index, scan))

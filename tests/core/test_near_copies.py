@@ -241,13 +241,14 @@ def test_mirror_images_are_found_on_request():
     assert pair.mirrored and pair.confirmed
 
 
-def test_a_hash_turned_is_the_hash_of_the_picture_turned():
+@pytest.mark.parametrize(("kind", "turn"), near_copies.KINDS.items())
+def test_a_hash_turned_is_the_hash_of_the_picture_turned(kind, turn):
     pictures = [drawn(n) for n in range(20)]
     turned = [p[:, ::-1].copy() for p in pictures]
     files = {f"{n}": saved(p) for n, p in enumerate([*pictures, *turned])}
     records = scan_samples([Sample(path, "a") for path in files], Pictures(files))
-    hashes = np.array([records[str(n)].dhash for n in range(40)], np.uint64)
-    apart = np.bitwise_count(near_copies.mirrored_hashes(hashes[:20]) ^ hashes[20:])
+    hashes = np.array([getattr(records[str(n)], kind) for n in range(40)], np.uint64)
+    apart = np.bitwise_count(turn(hashes[:20]) ^ hashes[20:])
     # cells that are equally grey have no gradient, whichever way one looks
     assert apart.max() <= 2
 
