@@ -78,7 +78,10 @@ network_options = stack(model_options, step_options())
 
 
 def training_options(
-    epochs: str = "15", rate: str = "0.001", schedule: str = "one-cycle"
+    epochs: str = "15",
+    rate: str = "0.001",
+    schedule: str = "one-cycle",
+    spread: str = "1",
 ) -> Decorator:
     """What a training is made of; the arguments are the defaults that help shows."""
     return stack(
@@ -123,7 +126,28 @@ def training_options(
         click.option(
             "--freeze",
             type=click.Choice(["backbone", "none"]),
-            help="Train the head alone, or all.",
+            help="Train the head alone, or all.  [default: backbone where --weights are given, "
+            "else none]",
+        ),
+        click.option(
+            "--keep-features/--no-keep-features",
+            default=True,
+            help="Where the backbone is frozen and pictures stay the same, compute what it gives "
+            "once.  [default: keep]",
+        ),
+        click.option(
+            "--views",
+            type=int,
+            metavar="N",
+            help="With a frozen backbone and augmentation: keep N augmented passes, and train on "
+            "them in turn.",
+        ),
+        click.option(
+            "--lr-spread",
+            type=float,
+            metavar="X",
+            help="The lowest trained stage learns X times slower than the head, those between in "
+            f"equal steps.  [default: {spread}]",
         ),
         click.option("--weight-decay", type=float, metavar="X"),
         click.option("--label-smoothing", type=float, metavar="X"),

@@ -26,7 +26,7 @@ def row(kept: Kept) -> dict[str, Any]:
 @click.command("cache", epilog="Example: medimg cache --clear pixels")
 @click.option(
     "--clear",
-    type=click.Choice(["pixels", "scans", "all"]),
+    type=click.Choice(["pixels", "features", "scans", "all"]),
     help="Remove what is kept; it is made again when it is needed.",
 )
 @json_option
@@ -34,7 +34,8 @@ def command(clear: str | None, as_json: bool) -> None:
     """Show what medimg keeps between runs, where, and how large it is.
 
     The folder is $MEDIMG_CACHE, else medimg in the user's cache folder. $MEDIMG_CACHE_LIMIT says
-    how large the decoded pixels may grow in all (default 20GB): those used longest ago go first.
+    how large the decoded pixels, and the features, may each grow in all (default 20GB): those used
+    longest ago go first.
     """
     import json
 
@@ -54,7 +55,7 @@ def command(clear: str | None, as_json: bool) -> None:
         }
         click.echo(json.dumps(said, indent=2))
         return
-    click.echo(f"{cache_folder()}  (pixels up to {in_units(cache_limit())})")
+    click.echo(f"{cache_folder()}  (pixels and features up to {in_units(cache_limit())} each)")
     click.echo(
         tabulate(
             [

@@ -27,6 +27,7 @@ from medimg.commands.train import (
     COMMON,
     absolute,
     finish,
+    learn_from,
     pinned,
     resolve_learning_rate,
     say_going_on,
@@ -42,6 +43,19 @@ if TYPE_CHECKING:
 
 EPOCHS = 5
 RATE_SHARE = 0.1
+# after a head on a frozen backbone: the half of its stages next to the head, the lowest of them at
+# a tenth of the head's rate
+UNFROZEN = 0.5
+SPREAD = 10.0
+
+
+def was_frozen(parent: Run) -> bool:
+    """Whether the parent trained a head alone."""
+    from medimg.core.recipe import resolve
+    from medimg.training.experiment import freeze_of
+
+    recipe = resolve(parent.recipe, {})
+    return recipe.unfreeze is None and freeze_of(recipe) == "backbone"
 
 
 def recipe_for(parent: Run, flags: dict[str, Any], file: str | None) -> Recipe:
@@ -49,6 +63,8 @@ def recipe_for(parent: Run, flags: dict[str, Any], file: str | None) -> Recipe:
     from medimg.core.recipe import resolve
 
     asked = recipe_from(flags, file)
+    chosen = {name: getattr(asked, name) for name in asked.model_fields_set}
+    unfreeze = chosen.get("unfreeze", UNFROZEN if was_frozen(parent) else None)
     settings = {
         **parent.recipe,
         "epochs": EPOCHS,
@@ -59,11 +75,12 @@ def recipe_for(parent: Run, flags: dict[str, Any], file: str | None) -> Recipe:
         "monitor": "auto",
         "weights": "none",
         "freeze": "none",
-        "unfreeze": None,
+        "unfreeze": None if chosen.get("freeze") else unfreeze,
+        "views": None,
+        "lr_spread": SPREAD if unfreeze and not chosen.get("freeze") else 1.0,
         "splits": str((parent.folder / "splits.csv").resolve()),
         "split_ratios": None,
     }
-    chosen = {name: getattr(asked, name) for name in asked.model_fields_set}
     return resolve({**settings, **chosen, "parent": str(parent.folder.resolve())}, {})
 
 
@@ -74,7 +91,10 @@ def finetune(
 
     The experiment comes back with its learning rate resolved.
     """
+    from dataclasses import replace
+
     from medimg.core.runs import MODEL
+    from medimg.training.change import change_of
     from medimg.training.experiment import trainable_from
     from medimg.training.run import (
         metric_values,
@@ -86,28 +106,24 @@ def finetune(
     network = experiment.backend.load(parent.folder / MODEL, experiment.spec)
     metrics = job.manager.functions(job.manager.metrics())
     cut = trainable_from(experiment.recipe, network)
-    experiment = resolve_learning_rate(experiment, job, network, cut)
     job.say(
         f"Trained: {', '.join(s.name for s in network.stages[cut:])}; frozen: "
         f"{', '.join(s.name for s in network.stages[:cut]) or 'nothing'}"
     )
+    learner = learn_from(experiment, job, network, cut, resume)
+    found = resolve_learning_rate(learner.experiment, job, learner.network, learner.trainable_from)
     if resume is None:
-        experiment = preflight(experiment, job, network, cut, fresh=False)
-    start = validation_predictions(experiment, network, parent.card.get("recalibration"))
-    before = (
-        metric_values(
-            start, experiment.positive, operating_point(start, experiment.positive), metrics
-        )
-        if start is not None
-        else None
-    )
-    with resumable(job.folder), epoch_bar(job, experiment, resume) as (on_step, on_epoch):
+        found = preflight(found, job, learner.network, learner.trainable_from, fresh=False)
+    learner = replace(learner, experiment=found)
+    start = validation_predictions(found, learner.network, parent.card.get("recalibration"))
+    threshold = operating_point(start, found.positive)
+    before = metric_values(start, found.positive, threshold, metrics) if start is not None else None
+    with resumable(job.folder), epoch_bar(job, found, resume) as (on_step, on_epoch):
         finished = train_run(
-            experiment,
+            learner,
             network,
             job.folder,
             metrics,
-            trainable_from=cut,
             resume=resume,
             parent=parent.name,
             before=before,
@@ -116,16 +132,28 @@ def finetune(
             on_epoch=on_epoch,
             on_alarm=lambda finding: told(job, finding),
         )
-    return experiment, finished
+    finished.result["change"] = change_of(
+        start, finished.predictions, found.positive, metrics, found.recipe.seed
+    )
+    return found, finished
 
 
 def say_change(job: Job, finished: Finished) -> None:
-    """One line a metric that people look at: before, after."""
-    before = finished.result["before"] or {}
-    for name in ("auroc", "accuracy", "macro_f1", "log_loss"):
-        old, new = before.get(name), finished.result["metrics"].get(name)
-        if old is not None and new is not None:
-            job.say(f"Validation {name}: {old:.4f} → {new:.4f} ({new - old:+.4f})")
+    """Before and after, and whether it helped."""
+    from medimg.training.change import in_words
+
+    change = finished.result["change"]
+    if change is None:
+        return
+    for name, row in change["differences"].items():
+        if name != change["metric"]:
+            job.say(
+                f"Validation {name}: {row['before']:.4f} → {row['after']:.4f} "
+                f"({row['difference']:+.4f})"
+            )
+    job.say(in_words(change))
+    if change["helped"] is False:
+        job.note("  The parent is the better one: medimg evaluate it instead.")
 
 
 def go_on(folder: Path, recipe: Recipe, state: Progress | None, common: dict[str, Any]) -> None:
@@ -167,7 +195,7 @@ def refuse_other_splits(flags: dict[str, Any], dataset: str | None) -> None:
 
 @click.command("finetune", epilog="Example: medimg finetune runs/cnn3 --unfreeze 0.5 --lr 1e-5")
 @click.argument("run", metavar="RUN", required=False)
-@training_options("5", "a tenth of the run's", "constant")
+@training_options("5", "a tenth of the run's", "constant", "10 with --unfreeze, else 1")
 @step_options(default=False)
 @click.option("--dataset", metavar="DATASET", help="Other data than the parent's.")
 @dataset_options
@@ -176,7 +204,8 @@ def refuse_other_splits(flags: dict[str, Any], dataset: str | None) -> None:
     "--unfreeze",
     type=click.FloatRange(0, 1, min_open=True),
     metavar="FRACTION",
-    help="Share of the backbone's stages that becomes trainable, from the head down.",
+    help="Share of the backbone's stages that becomes trainable, from the head down.  "
+    "[default: 0.5 where the run trained a head on a frozen backbone, else everything]",
 )
 @click.option("--resume", metavar="RUN", help="Go on with an unfinished finetune.")
 @report_options

@@ -68,6 +68,7 @@ def find_learning_rate(
                 end=end,
                 steps=steps,
                 seed=seed,
+                spread=experiment.recipe.lr_spread,
                 on_step=lambda step, loss: progress.update(1),
             )
             tests.append(test)

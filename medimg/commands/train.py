@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from medimg.core.recipe import Recipe
     from medimg.core.types import LoadReport, Network
     from medimg.training.experiment import Experiment
+    from medimg.training.features import Learner
     from medimg.training.loop import Progress
     from medimg.training.run import Finished
 
@@ -48,22 +49,28 @@ def train(
 
     The experiment comes back with its learning rate resolved and what the pre-flight found.
     """
+    from dataclasses import replace
+
     from medimg.training.experiment import trainable_from
     from medimg.training.run import train_run
 
     network, loaded = start_network(experiment, job, weights)
-    cut = trainable_from(experiment.recipe, network, weights != "none")
+    cut = trainable_from(experiment.recipe, network)
+    say_frozen(job, network, cut, loaded)
+    learner = learn_from(experiment, job, network, cut, resume)
     if resume is None:
         fresh = weights == "none"
-        experiment = preflight(experiment, job, network, cut, fresh)
-        experiment = resolve_learning_rate(experiment, job, None if fresh else network, cut)
+        found = preflight(learner.experiment, job, learner.network, learner.trainable_from, fresh)
+        started = learner.network if cut or not fresh else None
+        found = resolve_learning_rate(found, job, started, learner.trainable_from)
+        learner = replace(learner, experiment=found)
+    experiment = learner.experiment
     with resumable(job.folder), epoch_bar(job, experiment, resume) as (on_step, on_epoch):
         return experiment, train_run(
-            experiment,
+            learner,
             network,
             job.folder,
             job.manager.functions(job.manager.metrics()),
-            trainable_from=cut,
             resume=resume,
             loaded=loaded,
             on_step=on_step,
@@ -75,47 +82,60 @@ def train(
 def start_network(
     experiment: Experiment, job: Job, weights: str
 ) -> tuple[Network, LoadReport | None]:
-    """A fresh network, or one that starts from the weights of another run.
+    """A fresh network, or one that starts from weights from elsewhere; what was and wasn't taken
+    of them is said.
 
     Raises:
-        UsageError: weights that can't be had.
+        UsageError, InputError, BackendError: weights that can't be had or don't fit.
     """
+    from medimg.training.pretrained import NONE, said, take_weights
+
     network, _ = experiment.backend.build(experiment.spec, experiment.recipe.seed)
-    if weights == "none":
+    if weights == NONE:
         return network, None
-    return network, take_weights(network, weights, job)
+    report = take_weights(network, weights, experiment.backend, job.manager)
+    job.say(said(report, weights))
+    return network, report
 
 
-def take_weights(network: Network, weights: str, job: Job) -> LoadReport:
-    """Puts a run's weights over a network's, and says what was and wasn't taken.
+def learn_from(
+    experiment: Experiment, job: Job, network: Network, cut: int, resume: Progress | None = None
+) -> Learner:
+    """The network on pictures, or its head on features that are computed now or were kept."""
+    from medimg.training.features import learner_of
 
-    Raises:
-        UsageError: `weights` is no run folder.
-        InputError: almost nothing of them fits.
-    """
-    from medimg.core.errors import InputError, UsageError
-    from medimg.core.runs import MODEL, read_run
-    from medimg.training.experiment import spec_of
+    def note(text: str) -> None:
+        job.note(text, severity="warning")
 
-    folder = Path(weights)
-    if not folder.is_dir():
-        raise UsageError(
-            f"--weights {weights} is no run folder",
-            "Give the folder of a run of medimg train, or none.",
+    learner = learner_of(experiment, network, cut, job.progress, note, resume)
+    if told := learner.told:
+        views = f" in {told['views']} views" if told["views"] > 1 else ""
+        job.say(
+            f"The frozen backbone's features, {told['images']:,} times {told['size']:,} "
+            f"numbers{views}: "
+            + ("kept from before" if told["from_cache"] else f"{told['seconds']:.1f} s")
         )
-    run = read_run(folder)
-    _, backend = job.manager.backend(run.card["backend"])
-    donor = backend.load(folder / MODEL, spec_of(run.card)).weights()
-    report = network.set_weights(donor)
-    if len(report.loaded) * 2 < len(donor):
-        raise InputError(
-            f"only {len(report.loaded)} of the {len(donor)} arrays of {folder} fit this network",
-            f"Train the same model: --model {run.card['spec']['name']}",
+    return learner
+
+
+def say_frozen(job: Job, network: Network, cut: int, loaded: LoadReport | None) -> None:
+    """What is trained and what is not, and a warning where what is frozen was never taught."""
+    from medimg.training.pretrained import listed
+
+    if cut == 0:
+        return
+    job.say(
+        f"Trained: {', '.join(s.name for s in network.stages[cut:])}; frozen: "
+        f"{', '.join(s.name for s in network.stages[:cut])}"
+    )
+    own = set(network.head().weights())
+    fresh = tuple(n for n in (loaded.missing if loaded else network.weights()) if n not in own)
+    if fresh:
+        job.note(
+            f"the frozen backbone keeps weights drawn at random: {listed(fresh)}",
+            severity="warning",
         )
-    job.say(f"Took {len(report.loaded)} of {len(donor)} weight arrays from {folder}")
-    if report.missing:
-        job.note(f"fresh weights for {', '.join(report.missing)}", severity="warning")
-    return report
+        job.note("  --freeze none trains it; --weights imagenet|FILE|RUN gives it others")
 
 
 def resolve_learning_rate(
@@ -250,7 +270,12 @@ def say_going_on(job: Job, folder: Path, recipe: Recipe, state: Progress | None)
 @backend_option
 @network_options
 @training_options()
-@click.option("--weights", metavar="none|RUN", help="Start from the weights of another run.")
+@click.option(
+    "--weights",
+    metavar="imagenet|none|FILE|RUN",
+    help="What to start from: ImageNet's weights, a file's (.safetensors, .pth, .weights.h5, "
+    ".keras) or another run's.  [default: none]",
+)
 @click.option("--resume", metavar="RUN", help="Go on with an unfinished run folder.")
 @report_options
 def command(
@@ -262,6 +287,7 @@ def command(
     names the check.
     """
     from medimg.core.errors import UsageError
+    from medimg.training.pretrained import check_source
 
     common = {key: options.pop(key) for key in COMMON}
     if resume:
@@ -272,6 +298,7 @@ def command(
     recipe = recipe_from(flags, recipe_file)
     if not recipe.dataset:
         raise UsageError("no DATASET was given", "For example: medimg train ./chest_xray")
+    check_source(recipe.weights)
     job = Job("train", seed=recipe.seed, **common)
     data = read_data(job, recipe)
     experiment = ready(job, absolute(recipe), data)
@@ -296,6 +323,6 @@ def absolute(recipe: Recipe) -> Recipe:
     changes = {}
     for name in ("dataset", "splits", "weights"):
         value = getattr(recipe, name)
-        if value and value != "none" and Path(value).exists():
+        if value and value not in ("none", "imagenet") and Path(value).exists():
             changes[name] = str(Path(value).resolve())
     return recipe.model_copy(update=changes)

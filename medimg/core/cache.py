@@ -127,6 +127,7 @@ def kept_files() -> list[Kept]:
     folder = cache_folder()
     return [
         Kept("pixels", "decoded and resized pictures", tuple(sorted(folder.glob("pixels/*")))),
+        Kept("features", "what frozen backbones gave", tuple(sorted(folder.glob("features/*")))),
         Kept("scans", "what verify and inspect know", tuple(sorted(folder.glob("scans.sqlite*")))),
     ]
 
@@ -214,13 +215,15 @@ def load_pixels(
         return Pixels(keep(), rows, spec)
 
 
-def mapped(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The array of a cache file; None where it is missing or not of that shape."""
+def mapped(
+    file: Path, shape: tuple[int, ...], dtype: type[np.generic] = np.uint8
+) -> np.ndarray | None:
+    """The array of a cache file; None where it is missing or not of that shape and kind."""
     try:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError):
         return None
-    if array.shape != shape or array.dtype != np.uint8:
+    if array.shape != shape or array.dtype != dtype:
         return None
     with suppress(OSError):
         # when it was last used
@@ -228,8 +231,8 @@ def mapped(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     return array
 
 
-def demand_memory(needed: int, folder: Path) -> None:
-    """Pixels that fit neither on disk nor in memory are said before anything fills up.
+def demand_memory(needed: int, folder: Path, what: str = "decoded pictures") -> None:
+    """Arrays that fit neither on disk nor in memory are said before anything fills up.
 
     Raises:
         InputError: they don't fit.
@@ -240,7 +243,7 @@ def demand_memory(needed: int, folder: Path) -> None:
         return
     if needed > MEMORY_SHARE * free:
         raise InputError(
-            f"the decoded pictures take {in_units(needed)}: there is no room in {folder}, and "
+            f"the {what} take {in_units(needed)}: there is no room in {folder}, and "
             f"{in_units(free)} of memory are free",
             "Make room there (medimg cache --clear all), name a folder on a larger disk with "
             "MEDIMG_CACHE, or take a smaller --image-size.",
@@ -248,14 +251,24 @@ def demand_memory(needed: int, folder: Path) -> None:
 
 
 class room_for:
-    """A new array to fill: in the cache where the disk has room for it, else in memory."""
+    """A new array to fill: in the cache where the disk has room for it, else in memory.
 
-    def __init__(self, file: Path, shape: tuple[int, ...]) -> None:
-        self.file, self.shape = file, shape
+    Args:
+        what: the array's contents, for the message where there is room in neither.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        shape: tuple[int, ...],
+        dtype: type[np.generic] = np.uint8,
+        what: str = "decoded pictures",
+    ) -> None:
+        self.file, self.shape, self.dtype, self.what = file, shape, dtype, what
         self.temporary: Path | None = None
 
     def __enter__(self) -> tuple[np.ndarray, Callable[[], np.ndarray]]:
-        needed = int(np.prod(self.shape))
+        needed = int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             if shutil.disk_usage(self.file.parent).free < needed + SPARE_BYTES:
@@ -264,13 +277,14 @@ class room_for:
             os.close(handle)
             self.temporary = Path(name)
             self.array: np.ndarray = np.lib.format.open_memmap(
-                name, mode="w+", dtype=np.uint8, shape=self.shape
+                name, mode="w+", dtype=self.dtype, shape=self.shape
             )
+            reserve(self.temporary)
         except OSError:
             # a cache saves time; a run must not fail for want of one
             self.forget()
-            demand_memory(needed, self.file.parent)
-            self.array = np.empty(self.shape, np.uint8)
+            demand_memory(needed, self.file.parent, self.what)
+            self.array = np.empty(self.shape, self.dtype)
         return self.array, self.keep
 
     def keep(self) -> np.ndarray:
@@ -283,17 +297,29 @@ class room_for:
             return self.array
         self.temporary = None
         make_room(self.file.parent, cache_limit(), self.file)
-        kept = mapped(self.file, self.shape)
+        kept = mapped(self.file, self.shape, self.dtype)
         return self.array if kept is None else kept
 
     def __exit__(self, *_: object) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Removes a file that was not finished; pixels mapped from it can still be read."""
+        """Removes a file that was not finished; what is mapped from it can still be read."""
         if self.temporary is not None:
             self.temporary.unlink(missing_ok=True)
             self.temporary = None
+
+
+def reserve(file: Path) -> None:
+    """Takes a file's blocks on the disk now: writing to a mapped file on a disk that another
+    process filled meanwhile would end the process without a word.
+
+    Raises:
+        OSError: the disk has no room for it.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
 
 
 def decode_all(

@@ -9,7 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -28,7 +28,8 @@ class Loader:
     """One part of a dataset as batches.
 
     Args:
-        pixels: UInt8[M, H, W, C], or pictures with synthetic ones behind them.
+        pixels: UInt8[M, H, W, C], pictures with synthetic ones behind them, or Float32[M, D]
+            features of a frozen backbone.
         rows: Int[N], each sample's row in `pixels`.
         labels: Int[N], values in 0..K-1.
         classes: K.
@@ -38,6 +39,8 @@ class Loader:
         label_smoothing: share of the target spread over all classes.
         mixup: alpha of the Beta distribution that pictures are blended by; 0 for none.
         seed: of order and augmentation.
+        views: how many features each sample has, which the epochs take in turn: those of the next
+            view lie N rows further.
     """
 
     pixels: np.ndarray | Blended
@@ -50,6 +53,7 @@ class Loader:
     label_smoothing: float = 0.0
     mixup: float = 0.0
     seed: int = 0
+    views: int = 1
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -65,19 +69,15 @@ class Loader:
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Shuffled, augmented batches of one epoch."""
-        order = self.order(epoch)
-        draws = (
-            None
-            if self.augmentation.changes_nothing
-            else draw(self.augmentation, len(self.rows), self.seed, epoch)
-        )
+        order, draws = self.order(epoch), self.draws(epoch)
+        viewed = replace(self, rows=self.rows + epoch % self.views * len(self.rows))
         targets = self.soft_targets()
         weights = np.ones(len(self.rows)) if self.weights is None else self.weights
 
         def make(step: int) -> Batch:
             picked = order[step * self.batch_size : (step + 1) * self.batch_size]
             batch = Batch(
-                self.gather(picked, draws),
+                viewed.gather(picked, draws),
                 targets[self.labels[picked]],
                 weights[picked].astype(np.float32),
                 len(picked),
@@ -95,6 +95,21 @@ class Loader:
         yield from ahead(
             lambda step: self.pixels[self.rows[step * size : (step + 1) * size]], steps
         )
+
+    def augmented(self, epoch: int, batch_size: int) -> Iterator[np.ndarray]:
+        """UInt8[B, H, W, C] in the given order, changed as in an epoch."""
+        draws, places = self.draws(epoch), np.arange(len(self))
+        steps = -(-len(self) // batch_size)
+        yield from ahead(
+            lambda step: self.gather(places[step * batch_size : (step + 1) * batch_size], draws),
+            steps,
+        )
+
+    def draws(self, epoch: int) -> Draws | None:
+        """What augmentation does to each sample in one epoch; None for nothing."""
+        if self.augmentation.changes_nothing:
+            return None
+        return draw(self.augmentation, len(self.rows), self.seed, epoch)
 
     def soft_targets(self) -> np.ndarray:
         """Float32[K, K]: the target of each class."""

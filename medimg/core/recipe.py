@@ -20,7 +20,9 @@ class Recipe(BaseModel):
 
     Learning rates are per step of the optimizer; `patience` counts epochs; `minutes` is wall time
     of training and validation; `mixup` is the alpha of its Beta distribution, 0 for none;
-    `shift`-like augmentation settings come from the registry's presets.
+    `shift`-like augmentation settings come from the registry's presets. Where the backbone is
+    frozen, `keep_features` computes what it gives once, with augmentation for so many `views`.
+    `lr_spread` is by how much slower the lowest trained stage learns than the head.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -68,8 +70,12 @@ class Recipe(BaseModel):
     preflight: bool = True
     tensorboard: bool = False
 
+    keep_features: bool = True
+    views: int | None = Field(None, ge=1, le=1000)
+
     parent: str | None = None
     unfreeze: float | None = Field(None, gt=0, le=1)
+    lr_spread: float = Field(1.0, ge=1, le=1e6)
 
 
 def check_learning_rate(recipe: Recipe) -> None:
@@ -87,6 +93,11 @@ def check_together(recipe: Recipe) -> None:
         raise UsageError(
             f"weight decay is for adamw, not for {recipe.optimizer}",
             "Give --optimizer adamw, or --l2 for a penalty on the hidden dense layers.",
+        )
+    if recipe.unfreeze is not None and recipe.freeze == "backbone":
+        raise UsageError(
+            "--freeze backbone does not go with --unfreeze, which trains part of it",
+            "Leave one of them out.",
         )
     if recipe.minutes is not None and recipe.schedule == "one-cycle":
         raise UsageError(

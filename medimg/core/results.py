@@ -171,6 +171,36 @@ class Recalibration(Result):
     after: LossAndError | None
 
 
+class KeptFeatures(Result):
+    """What a frozen backbone gave, once, for the head to be trained on: `size` numbers for each of
+    `images` pictures, those of the training part in so many augmented `views`."""
+
+    images: int
+    size: int
+    views: int
+    seconds: float
+    from_cache: bool
+
+
+class Difference(Result):
+    before: float
+    after: float
+    difference: float
+    ci95: tuple[float, float] | None = None
+    p: float | None = None
+    test: str | None = None
+    reason: str | None = None
+
+
+class Change(Result):
+    """Validation before and after, as pairs: `helped` is null where the interval of the deciding
+    `metric`'s difference holds 0."""
+
+    metric: str | None
+    helped: bool | None
+    differences: dict[str, Difference]
+
+
 class TrainResult(Result):
     model: str
     parameters: Parameters
@@ -183,8 +213,10 @@ class TrainResult(Result):
     images_per_second: float | None
     parent: str | None = None
     before: dict[str, float | None] | None = None
+    change: Change | None = None
     learning_rate: float | None = None
     weights: dict[str, Any] | None = None
+    features: KeptFeatures | None = None
     split: str | None = None
     resize: str | None = None
     balance: BalanceResult | None = None

@@ -386,7 +386,7 @@ def prepare(
     if spec is None:
         name, card = choose_model(recipe, data, registry, backend_name)
         size = choose_size(recipe, card, data)
-        spec = card.spec(classes=len(data.index.classes), size=size, channels=None)
+        spec = card.spec(classes=len(data.index.classes), size=size, backend=backend_name)
         recipe = with_card_settings(recipe, card)
     else:
         name = spec.name
@@ -399,6 +399,7 @@ def prepare(
             "image_size": spec.height,
             "precision": precision,
             "augment": preset,
+            "freeze": freeze_of(recipe),
             "patience": patience_of(recipe),
             "monitor": monitor_of(recipe),
             "positive": data.index.positive,
@@ -463,16 +464,20 @@ def monitor_of(recipe: Recipe) -> str:
     return "val_auroc" if recipe.schedule in ("one-cycle", "cosine") else "val_loss"
 
 
-def trainable_from(recipe: Recipe, network: Network, pretrained: bool = False) -> int:
+def freeze_of(recipe: Recipe) -> str:
+    """A backbone that was taught elsewhere is frozen unless somebody says otherwise."""
+    return recipe.freeze or ("none" if recipe.weights == "none" else "backbone")
+
+
+def trainable_from(recipe: Recipe, network: Network) -> int:
     """The lowest trained stage: 0, or the head where the backbone is frozen.
 
     With `unfreeze` it is that share of the backbone's stages, counted from the head.
     """
     head = len(network.stages) - 1
-    freeze = recipe.freeze or ("backbone" if pretrained else "none")
     if recipe.unfreeze is not None:
         return head - max(1, round(recipe.unfreeze * head)) if head else 0
-    return head if freeze == "backbone" else 0
+    return head if freeze_of(recipe) == "backbone" else 0
 
 
 # -- what stands in model/model.json -------------------------------------------------------------

@@ -23,7 +23,7 @@ from medimg.core.report import cannot_write, write_atomically
 from medimg.core.runs import HOPELESS
 from medimg.core.types import Finding
 from medimg.training.prediction import cross_entropy, predict_logits, softmax
-from medimg.training.schedule import Watch, epoch_rates
+from medimg.training.schedule import Watch, epoch_rates, stage_shares
 
 if TYPE_CHECKING:
     from medimg.core.loader import Loader
@@ -45,6 +45,7 @@ class Progress:
         best_epoch: counted from 1; 0 before the first.
         best, waited: of early stopping; plateau_best, plateau_waited, factor: of the plateau rule.
         last, kept: names of the checkpoint folders that hold the last and the best weights.
+        features: key of the kept features that the head is trained on; None for pictures.
         seconds, images: of the training steps alone; elapsed_s: with validation and checkpoints.
     """
 
@@ -58,6 +59,7 @@ class Progress:
     factor: float = 1.0
     last: str | None = None
     kept: str | None = None
+    features: str | None = None
     stopped_by: str | None = None
     seconds: float = 0.0
     images: int = 0
@@ -161,6 +163,7 @@ def fit(
     checkpoints: Checkpoints,
     positive: int | None = None,
     resume: Progress | None = None,
+    features: str | None = None,
     on_step: Callable[[int, int, float], object] | None = None,
     on_epoch: Callable[[dict[str, float | None]], object] | None = None,
     on_alarm: Callable[[Finding], object] | None = None,
@@ -171,6 +174,7 @@ def fit(
         train, val: the two parts; without val the training loss steers.
         trainable_from: index of the lowest trained stage.
         resume: go on from this state.
+        features: key of the features that the parts hold.
         on_step: called with (epoch, step, loss).
         on_epoch: called with each row of the history.
         on_alarm: called once with each thing that goes wrong while it runs.
@@ -180,7 +184,7 @@ def fit(
         BackendError: a batch is larger than memory.
     """
     network.prepare(objective, optimizer, trainable_from)
-    progress = resume or Progress()
+    progress = resume or Progress(features=features)
     if progress.last:
         network.restore(checkpoints.folder / progress.last)
     stopper = watch(recipe.min_delta, progress.best, progress.waited)
@@ -200,6 +204,9 @@ def fit(
             train.steps,
             progress.factor,
         )
+        if recipe.lr_spread > 1:
+            rates = rates * stage_shares(recipe.lr_spread, trainable_from, len(network.stages))
+            rates = rates.astype(np.float32)
         losses = Losses(epoch, on_step)
         started = time.perf_counter()
         with memory_said(train, "training on"):

@@ -17,6 +17,7 @@ import numpy as np
 
 from medimg.core.errors import PluginError
 from medimg.training.loop import memory_said
+from medimg.training.schedule import stage_shares
 
 if TYPE_CHECKING:
     from medimg.core.loader import Loader
@@ -120,18 +121,26 @@ def range_test(
     end: float = 1.0,
     steps: int = 100,
     seed: int = 0,
+    spread: float = 1.0,
     on_step: Callable[[int, float], object] | None = None,
 ) -> RangeTest:
     """Trains for up to `steps` steps with rates that rise from `start` to `end`.
 
     The network is left as it was. A step is a batch; small parts are gone through again.
+
+    Args:
+        spread: by how much slower the lowest trained stage learns than the head.
     """
     rates = np.geomspace(start, end, steps)
+    shares = stage_shares(spread, trainable_from, len(network.stages)) if spread > 1 else [1.0]
     watch = Curve(on_step)
     with left_as_it_was(network), memory_said(loader, "training on"):
         network.prepare(objective, optimizer, trainable_from)
         network.train_epoch(
-            repeated(loader, steps), rates.astype(np.float32)[:, None], seed=seed, on_step=watch
+            repeated(loader, steps),
+            np.outer(rates, shares).astype(np.float32),
+            seed=seed,
+            on_step=watch,
         )
     losses = np.array(watch.losses)
     return replace(read_curve(rates[: len(losses)], losses, steps), seed=seed)

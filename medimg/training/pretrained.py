@@ -41,15 +41,20 @@ def take_weights(network: Network, source: str, backend: Any, manager: Any) -> L
     return report
 
 
-def arrays_of(source: str, network: Network, backend: Any, manager: Any) -> Mapping[str, Any]:
-    """The arrays of a source, under the network's names where they have one."""
-    if source != IMAGENET and Path(source).is_dir():
-        return arrays_of_run(Path(source), manager)
-    if source != IMAGENET and not Path(source).is_file():
+def check_source(source: str) -> None:
+    """Raises UsageError where the source is no name, file or folder: before anything is read."""
+    if source not in (NONE, IMAGENET) and not Path(source).exists():
         raise UsageError(
             f"--weights {source} is neither a file nor a run folder",
             "Give imagenet, none, a weights file, or the folder of a run of medimg train.",
         )
+
+
+def arrays_of(source: str, network: Network, backend: Any, manager: Any) -> Mapping[str, Any]:
+    """The arrays of a source, under the network's names where they have one."""
+    if source != IMAGENET and Path(source).is_dir():
+        return arrays_of_run(Path(source), manager)
+    check_source(source)
     if not hasattr(backend, "read_weights"):
         raise UsageError(
             f"the backend {backend.runtime().name!r} takes weights of runs alone",

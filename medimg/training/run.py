@@ -25,6 +25,7 @@ from medimg.core.types import Finding, LoadReport, Network
 from medimg.training.events import FOLDER as EVENTS
 from medimg.training.events import Events
 from medimg.training.experiment import Experiment, model_card
+from medimg.training.features import Learner
 from medimg.training.loop import PREDICT_BATCH, Checkpoints, Progress, fit
 from medimg.training.prediction import predict_logits, probabilities_of
 from medimg.training.recalibration import alarm, recalibration_of, recalibration_result
@@ -69,12 +70,11 @@ def start_folder(experiment: Experiment, folder: Path) -> None:
 
 
 def train_run(
-    experiment: Experiment,
+    learner: Learner,
     network: Network,
     folder: Path,
     metrics: Mapping[str, Callable[..., float]],
     *,
-    trainable_from: int = 0,
     resume: Progress | None = None,
     parent: str | None = None,
     before: dict[str, float | None] | None = None,
@@ -87,9 +87,11 @@ def train_run(
     """Trains, and fills the run folder with all but report.json.
 
     Args:
+        network: the whole of what is trained.
         metrics: name to function, computed on validation.
         before, inherited: the parent's validation metrics and recalibration, for finetune.
     """
+    experiment = learner.experiment
     start_folder(experiment, folder)
     rows: list[dict[str, float | None]] = list(resume.history) if resume else []
     if rows:
@@ -106,21 +108,22 @@ def train_run(
             on_epoch(row)
 
     outcome = fit(
-        network,
+        learner.network,
         experiment.train,
         experiment.val,
         experiment.recipe,
         objective=experiment.objective,
         optimizer=experiment.optimizer,
-        trainable_from=trainable_from,
+        trainable_from=learner.trainable_from,
         checkpoints=Checkpoints(folder / "checkpoints"),
         positive=experiment.positive,
         resume=resume,
+        features=learner.key,
         on_step=on_step,
         on_epoch=epoch_done,
         on_alarm=on_alarm,
     )
-    logits = validation_logits(experiment, network)
+    logits = validation_logits(experiment, learner.network)
     truth = experiment.val.labels if experiment.val is not None else None
     recalibration = recalibration_of(
         experiment.recipe, experiment.balance, logits, truth, inherited
@@ -140,7 +143,7 @@ def train_run(
         "model": experiment.spec.name,
         "parameters": {
             "total": network.parameters().total,
-            "trainable": network.parameters().trainable,
+            "trainable": learner.network.parameters().trainable,
         },
         "epochs": outcome.progress.epoch,
         "best_epoch": outcome.progress.best_epoch,
@@ -153,6 +156,7 @@ def train_run(
         "before": before,
         "learning_rate": float(experiment.recipe.learning_rate),
         "weights": weights_taken(loaded),
+        "features": learner.told,
         "split": experiment.data.split_note,
         "resize": experiment.recipe.resize,
         "balance": balance_result(experiment.balance),
@@ -293,7 +297,9 @@ def save_model(
         network.save(folder / MODEL, training=False)
     except OSError as error:
         raise cannot_write(folder / MODEL, error) from error
-    write_atomically(folder / MODEL_CARD, model_card(experiment, threshold, recalibration))
+    # the backend may have settled what the spec left open
+    card = model_card(replace(experiment, spec=network.spec), threshold, recalibration)
+    write_atomically(folder / MODEL_CARD, card)
 
 
 def columns(history: list[dict[str, float | None]]) -> dict[str, list[float | None]]:

@@ -54,6 +54,21 @@ def epoch_rates(
     return rates.astype(np.float32)[:, None]
 
 
+def stage_shares(spread: float, trainable_from: int, stages: int) -> np.ndarray:
+    """Float64[G], each stage's share of the learning rate: the head's is 1, that of the lowest
+    trained stage 1 / spread, those between in equal ratios; nothing below.
+
+    Source: Howard and Ruder 2018, ULMFiT, section 3.2 (discriminative fine-tuning).
+
+    >>> stage_shares(100.0, 1, 4).round(6).tolist()
+    [0.0, 0.01, 0.1, 1.0]
+    """
+    trained = stages - trainable_from
+    shares = np.zeros(stages)
+    shares[trainable_from:] = np.geomspace(1 / spread, 1, trained) if trained > 1 else 1.0
+    return shares
+
+
 @dataclass
 class Watch:
     """Counts epochs without improvement of a number that should fall.

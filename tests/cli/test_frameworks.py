@@ -78,6 +78,74 @@ def test_the_main_job(backend, phantoms, tmp_path):
     assert all(sum(row["probabilities"].values()) == pytest.approx(1) for row in rows)
 
 
+WEIGHTS = {"torch": "weights.safetensors", "keras": "model.keras"}
+# commands one after the other in one process: a framework takes seconds to start
+SEVERAL = """
+import io, json, sys
+from contextlib import redirect_stderr, redirect_stdout
+from medimg.cli.main import run
+answers = []
+for line in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = run(line)
+    answers.append({"code": code, "out": out.getvalue(), "err": err.getvalue()})
+print(json.dumps(answers))
+"""
+
+
+def several(*lines: tuple[object, ...], cwd: Path) -> list[dict]:
+    """What each command came to."""
+    done = subprocess.run(
+        [sys.executable, "-c", SEVERAL, json.dumps([list(map(str, line)) for line in lines])],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "MEDIMG_CACHE": str(cwd / "cache")},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_weights_of_a_file_and_a_frozen_backbone(backend, phantoms, tmp_path):
+    """What a file holds is taken and frozen, its features kept or not; then part of it thaws."""
+    demand(backend)
+    line = ("train", phantoms, "--backend", backend, *SMALL, "--augment", "none", "--name")
+    file = f"runs/donor/model/{WEIGHTS[backend]}"
+    half = tmp_path / f"half{Path(file).suffix}"
+    donor, kept, plain, larger, tuned = several(
+        (*line, "donor"),
+        (*line, "kept", "--weights", file),
+        (*line, "plain", "--weights", file, "--no-keep-features"),
+        (*line, "larger", "--weights", file, "--image-size", "40"),
+        ("finetune", "runs/kept", "--epochs", "1", "--name", "ft"),
+        cwd=tmp_path,
+    )
+    assert [a["code"] for a in (donor, kept, plain, larger, tuned)] == [0] * 5, larger["err"]
+    assert "Took 8 weight arrays" in kept["out"] and "frozen: conv1, conv2" in kept["out"]
+    # a head for larger pictures is drawn anew, and said
+    assert "Took 7 weight arrays" in larger["out"] and "drawn anew: fc1/kernel;" in larger["out"]
+    assert "Trained: conv2, head; frozen: conv1" in tuned["out"]
+
+    # dropout draws the same on features as on pictures
+    runs = tmp_path / "runs"
+    reports = [json.loads((runs / n / "report.json").read_text()) for n in ("kept", "plain")]
+    ours, theirs = (report["result"] for report in reports)
+    assert ours["features"] and not theirs["features"]
+    assert ours["history"]["loss"] == pytest.approx(theirs["history"]["loss"], rel=1e-4)
+    tables = ((runs / n / VAL).read_text().splitlines()[1:] for n in ("kept", "plain"))
+    for rows in zip(*tables, strict=True):
+        one, other = (float(row.rpartition(",")[2]) for row in rows)
+        assert one == pytest.approx(other, abs=1e-4)
+
+    half.write_bytes((tmp_path / file).read_bytes()[:50_000])
+    (broken,) = several((*line, "broken", "--weights", half), cwd=tmp_path)
+    assert broken["code"] == 3 and f"the weights file {half} can't be read" in broken["err"]
+    assert "Traceback" not in broken["err"] and not (runs / "broken").exists()
+
+
 KILLED = """
 import os, sys
 from medimg.cli.main import run

@@ -7,9 +7,11 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -17,8 +19,8 @@ import numpy as np
 import pytest
 
 # A command in a process that kills itself with SIGKILL. The plan is "where:count:seconds": so many
-# seconds after the count-th call of fit, training step, checkpoint or save began; "half" leaves
-# files that were written half.
+# seconds after the process, or the count-th call of fit, training step, checkpoint or save, or the
+# writing of the finished model began; "half" leaves files that were written half.
 KILLED = """
 import os, signal, sys, threading, time
 where, count, seconds = sys.argv[1].split(":")
@@ -29,6 +31,7 @@ def began(place):
     if place == where and calls == int(count):
         kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
         kill() if float(seconds) == 0 else threading.Timer(float(seconds), kill).start()
+began("start")
 from medimg.cli.main import run
 if where != "never":
     from medimg.training import loop, run as module
@@ -54,7 +57,12 @@ if where != "never":
         began("checkpoint")
         write(self, *a, **k)
         began("written")
+    saved_model = module.save_model
+    def killed_model(*a, **k):
+        began("model")
+        saved_model(*a, **k)
     module.fit, loop.Checkpoints.write = killed_fit, killed_write
+    module.save_model = killed_model
 sys.exit(run(sys.argv[2:]))
 """
 BACKENDS = {
@@ -154,6 +162,24 @@ def test_three_kills_leave_no_trace(tmp_path, monkeypatch, phantoms):
     assert_same_run(Path("runs/cut"), Path("runs/whole"))
 
 
+def test_kills_while_a_frozen_backbone_is_asked_and_its_head_trained(
+    tmp_path, monkeypatch, phantoms
+):
+    """In the first step, in a checkpoint of the head, and after the last."""
+    monkeypatch.chdir(tmp_path)
+    finished(*train_line("linear", phantoms, "--epochs", "1", "--name", "donor"))
+    line = (*train_line("linear", phantoms, "--epochs", "4"), "--weights", "runs/donor")
+    line = (*line, "--mixup", "0", "--views", "2")
+    monkeypatch.setenv("MEDIMG_CACHE", str(tmp_path / "one"))
+    finished(*line, "--name", "whole")
+    monkeypatch.setenv("MEDIMG_CACHE", str(tmp_path / "other"))
+    killed("step:1:0", *line, "--name", "cut")
+    killed("half:2:0", "train", "--resume", "runs/cut")
+    killed("written:3:0", "train", "--resume", "runs/cut")
+    finished("train", "--resume", "runs/cut")
+    assert_same_run(Path("runs/cut"), Path("runs/whole"))
+
+
 def installed(backend: str) -> bool:
     return importlib.util.find_spec(f"medimg_{backend}") is not None
 
@@ -161,32 +187,31 @@ def installed(backend: str) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", list(BACKENDS))
 def test_ten_kills_at_random_moments(tmp_path, monkeypatch, phantoms, backend):
-    """Five while it trains, five while it writes a checkpoint."""
+    """Two anywhere in the process, three while it trains, four while it writes a checkpoint, one
+    while it writes the finished model."""
     if not installed(backend):
         pytest.skip(f"medimg-{backend} is not installed")
     monkeypatch.chdir(tmp_path)
     draw = random.Random(20)
-    line = train_line(backend, phantoms, "--epochs", "14")
+    epochs = 24
+    line = train_line(backend, phantoms, "--epochs", str(epochs))
+    began = time.perf_counter()
     finished(*line, "--name", "whole")
+    took = time.perf_counter() - began
     report = json.loads(Path("runs/whole/report.json").read_text())
-    epoch_s = sum(report["result"]["history"]["seconds"]) / 14
-    plans = []
-    for _ in range(5):
-        plans.append(f"fit:1:{draw.uniform(0, 3 * epoch_s):.4f}")
-        plans.append(f"checkpoint:{draw.randint(1, 2)}:{draw.uniform(0, 0.02):.4f}")
+    epoch_s = sum(report["result"]["history"]["seconds"]) / epochs
+    plans = [f"start:1:{draw.uniform(0, took / 2):.4f}" for _ in range(2)]
+    plans += [f"fit:1:{draw.uniform(0, 3 * epoch_s):.4f}" for _ in range(3)]
+    plans += [f"checkpoint:{draw.randint(1, 2)}:{draw.uniform(0, 0.02):.4f}" for _ in range(4)]
     run = Path("runs/cut")
-    kills = 0
-    for plan in draw.sample(plans, len(plans)):
-        begun = (run / "recipe.yaml").is_file()
-        rest = ("train", "--resume", run) if begun else (*line, "--name", "cut")
-        done = process(plan, *rest)
-        assert done.returncode in (0, -signal.SIGKILL), (plan, done.stderr)
-        kills += done.returncode != 0
-        if done.returncode == 0:
-            break
-    assert kills >= 5, "the run finished before it was killed often enough"
-    if not (run / "report.json").is_file():
-        finished("train", "--resume", run)
+    for plan in [*draw.sample(plans, len(plans)), f"model:1:{draw.uniform(0, 0.01):.4f}"]:
+        if run.exists() and not (run / "recipe.yaml").is_file():
+            # killed before there was anything to go on with
+            shutil.rmtree(run)
+        rest = ("train", "--resume", run) if run.exists() else (*line, "--name", "cut")
+        killed(plan, *rest)
+    assert json.loads((run / "checkpoints/state.json").read_text())["epoch"] == epochs
+    finished("train", "--resume", run)
     assert_same_run(run, Path("runs/whole"))
 
 

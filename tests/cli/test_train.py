@@ -461,7 +461,12 @@ def test_weights_of_a_run_say_what_was_taken(train, tmp_path, monkeypatch, medim
     assert train("a").code == 0
     answer = train("b", "--weights", "runs/a", "--json")
     assert answer.code == 0, answer.err
-    assert "Took 4 of 4 weight arrays from runs/a" in answer.err
+    assert (
+        "Took 4 weight arrays from runs/a; drawn anew: nothing; left in the source: nothing"
+        in answer.err
+    )
+    # what was taught elsewhere is frozen unless somebody says otherwise
+    assert "Trained: head; frozen: standardise" in answer.err
     assert answer.report["result"]["weights"] == {"loaded": 4, "missing": [], "unexpected": []}
     # the recipe names them so that they are found from anywhere
     recipe = yaml.safe_load(Path("runs/b/recipe.yaml").read_text())
@@ -472,8 +477,23 @@ def test_weights_that_do_not_fit_are_refused(train):
     assert train("a").code == 0
     answer = train("b", "--weights", "runs/a", "--image-size", "16")
     assert answer.code == 3
-    assert "arrays of runs/a fit this network" in answer.err
+    assert (
+        "Error: almost nothing of runs/a fits logistic: 1 of its 4 arrays, for 4 of the "
+        "network's (drawn anew: bn1/mean, bn1/variance, output/kernel; left in the source: "
+        "bn1/mean, bn1/variance, output/kernel)"
+    ) in answer.err
     assert train("c", "--weights", "nowhere").code == 2
+    answer = train("d", "--weights", "imagenet")
+    assert answer.code == 2 and "the backend 'linear' takes weights of runs alone" in answer.err
+
+
+def test_a_frozen_backbone_that_was_never_taught_is_said(train):
+    answer = train("a", "--freeze", "backbone")
+    assert answer.code == 0
+    assert (
+        "Warning: the frozen backbone keeps weights drawn at random: bn1/mean, bn1/variance"
+        in answer.err
+    )
 
 
 # -- wrong usage and bad input --------------------------------------------------------------------

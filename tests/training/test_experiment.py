@@ -83,20 +83,20 @@ def test_a_card_fills_what_nobody_gave():
 
 
 @pytest.mark.parametrize(
-    "settings, pretrained, lowest",
+    "settings, lowest",
     [
-        ({}, False, 0),
-        ({}, True, 4),
-        ({"freeze": "none"}, True, 0),
-        ({"freeze": "backbone"}, False, 4),
-        ({"unfreeze": 0.5}, False, 2),
-        ({"unfreeze": 0.01}, False, 3),
-        ({"unfreeze": 1.0, "freeze": "backbone"}, True, 0),
+        ({}, 0),
+        ({"weights": "imagenet"}, 4),
+        ({"weights": "imagenet", "freeze": "none"}, 0),
+        ({"freeze": "backbone"}, 4),
+        ({"unfreeze": 0.5}, 2),
+        ({"unfreeze": 0.01}, 3),
+        ({"unfreeze": 1.0, "weights": "imagenet"}, 0),
     ],
 )
-def test_the_lowest_trained_stage(settings, pretrained, lowest):
+def test_the_lowest_trained_stage(settings, lowest):
     network = SimpleNamespace(stages=range(5))
-    assert trainable_from(Recipe(**settings), network, pretrained) == lowest
+    assert trainable_from(Recipe(**settings), network) == lowest
 
 
 def test_balancing():

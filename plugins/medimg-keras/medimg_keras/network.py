@@ -187,12 +187,19 @@ class KerasNetwork:
             )
 
     def _reseed_dropout(self, seed: int) -> None:
-        """Every epoch draws its dropout from its own seed, so that a resumed run draws the same."""
-        for number, layer in enumerate(leaves(self.parts.whole)):
-            # dropout, and what else draws while it trains (stochastic depth)
-            if getattr(layer, "seed_generator", None) is not None:
-                drawn = np.random.default_rng([seed, number]).integers(2**31)
-                layer.seed_generator.state.assign([drawn, 0])
+        """Every epoch draws its dropout from its own seed, so that a resumed run draws the same.
+
+        Layers are counted from the output down: a head alone draws what it draws in the whole.
+        """
+        # dropout, and what else draws while it trains (stochastic depth)
+        drawing = [
+            layer
+            for layer in leaves(self.parts.whole)
+            if getattr(layer, "seed_generator", None) is not None
+        ]
+        for number, layer in enumerate(reversed(drawing)):
+            drawn = np.random.default_rng([seed, number]).integers(2**31)
+            layer.seed_generator.state.assign([drawn, 0])
 
     def _fitting(self, images: np.ndarray) -> np.ndarray:
         """The images or features, if they are of the network's size.
