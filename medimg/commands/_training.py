@@ -329,15 +329,26 @@ def preflight(
     Returns:
         the experiment with the warnings among its findings.
     Raises:
+        BackendError: a batch does not fit in memory.
         Refused: the loss does not fit the labels.
     """
     from dataclasses import replace
 
     from medimg.core.errors import Refused
+    from medimg.training.memory import demand_memory
     from medimg.training.preflight import preflight as look
 
     if not experiment.recipe.preflight:
         return experiment
+    if not experiment.runtime.accelerator:
+        # an accelerator says itself when its memory is full
+        demand_memory(
+            network,
+            experiment.train,
+            objective=experiment.objective,
+            optimizer=experiment.optimizer,
+            trainable_from=cut,
+        )
     found = look(
         network,
         experiment.train,

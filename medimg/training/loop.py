@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 STATE = "state.json"
 PREDICT_BATCH = 64
 TIE_BREAK = 1e-6
+# a checkpoint is written after every epoch where that takes so long at most; else it takes a
+# twentieth of the time
+SOON_WRITTEN_S = 1.0
+WRITING_SHARE = 0.05
 
 
 @dataclass
@@ -66,12 +70,23 @@ class Progress:
     elapsed_s: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Checkpoints:
     """Folders of weights beside a state file that is written last: a killed run leaves the old
-    state or the new one, and the folders that it names."""
+    state or the new one, and the folders that it names.
+
+    Large networks are not written after every epoch: a run goes on from the last that was, to the
+    same end.
+
+    Args:
+        best: the best weights, where no file holds them yet.
+        took_s: how long writing took the last time; `ended` is the clock when it ended.
+    """
 
     folder: Path
+    best: dict[str, Any] | None = None
+    took_s: float = 0.0
+    ended: float = 0.0
 
     def read(self) -> Progress | None:
         """The last state; None before the first epoch ended."""
@@ -83,22 +98,54 @@ class Checkpoints:
             raise InputError(f"{self.folder / STATE} is damaged: {error}", "Train again.") from None
         return Progress(**data)
 
+    def keep(self, network: Network, progress: Progress, improved: bool) -> None:
+        """After an epoch: files where they are due, else the best weights in memory."""
+        idle = time.perf_counter() - self.ended
+        quick = self.took_s <= SOON_WRITTEN_S or idle * WRITING_SHARE >= self.took_s
+        # where the clock ended the training, going on would not end at the same epoch
+        if quick or progress.stopped_by == "minutes":
+            self.write(network, progress, improved)
+        elif improved:
+            self.best = network.weights()
+
     def write(self, network: Network, progress: Progress, improved: bool) -> None:
-        """Keeps the last weights with the optimizer's state, and the best."""
-        name = f"epoch-{progress.epoch:04d}"
+        """The last weights with the optimizer's state, and the best."""
+        started = time.perf_counter()
+        progress.last = self.save(network, progress.epoch, training=True)
+        if improved:
+            progress.kept = progress.last
+        elif self.best is not None:
+            now = network.weights()
+            network.set_weights(self.best)
+            progress.kept = self.save(network, progress.best_epoch, training=False)
+            network.set_weights(now)
+        self.best = None
+        write_atomically(self.folder / STATE, json.dumps(asdict(progress), indent=1))
+        self.forget_all_but({progress.last, progress.kept})
+        self.ended = time.perf_counter()
+        self.took_s = self.ended - started
+
+    def save(self, network: Network, epoch: int, training: bool) -> str:
+        """The name of a new folder with the network's weights."""
+        name = f"epoch-{epoch:04d}"
         try:
             shutil.rmtree(self.folder / name, ignore_errors=True)
             (self.folder / name).mkdir(parents=True)
-            network.save(self.folder / name, training=True)
+            network.save(self.folder / name, training=training)
         except OSError as error:
             # half a checkpoint is of no use, and the disk may be full
             shutil.rmtree(self.folder / name, ignore_errors=True)
             raise cannot_write(self.folder / name, error) from error
-        progress.last = name
-        if improved:
-            progress.kept = name
-        write_atomically(self.folder / STATE, json.dumps(asdict(progress), indent=1))
-        self.forget_all_but({progress.last, progress.kept})
+        return name
+
+    def restore_best(self, network: Network, progress: Progress) -> None:
+        """Leaves the best weights in the network, which holds the last."""
+        if progress.best_epoch == progress.epoch:
+            return
+        if self.best is not None:
+            network.set_weights(self.best)
+        elif progress.kept:
+            network.restore(self.folder / progress.kept)
 
     def give_up(self, progress: Progress) -> None:
         """Writes down that the training broke down, so that nobody goes on with it."""
@@ -252,7 +299,7 @@ def fit(
         elif recipe.minutes and progress.elapsed_s + lasted > recipe.minutes * 60:
             # another epoch would end after the time
             progress.stopped_by = "minutes"
-        checkpoints.write(network, progress, improved)
+        checkpoints.keep(network, progress, improved)
         if on_epoch:
             on_epoch(row)
         for alarm in running_alarms(progress, val) if val else ():
@@ -260,8 +307,7 @@ def fit(
                 told.add(alarm.check)
                 on_alarm(alarm)
 
-    if progress.kept and progress.kept != progress.last:
-        network.restore(checkpoints.folder / progress.kept)
+    checkpoints.restore_best(network, progress)
     found = tuple(alarms(progress, val))
     return Outcome(progress, progress.seconds, progress.images, found)
 

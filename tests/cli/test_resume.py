@@ -165,7 +165,7 @@ def test_three_kills_leave_no_trace(tmp_path, monkeypatch, phantoms):
 def test_kills_while_a_frozen_backbone_is_asked_and_its_head_trained(
     tmp_path, monkeypatch, phantoms
 ):
-    """In the first step, in a checkpoint of the head, and after the last."""
+    """In the first step, in the first checkpoint of the head, in a step and after the last."""
     monkeypatch.chdir(tmp_path)
     finished(*train_line("linear", phantoms, "--epochs", "1", "--name", "donor"))
     line = (*train_line("linear", phantoms, "--epochs", "4"), "--weights", "runs/donor")
@@ -174,7 +174,8 @@ def test_kills_while_a_frozen_backbone_is_asked_and_its_head_trained(
     finished(*line, "--name", "whole")
     monkeypatch.setenv("MEDIMG_CACHE", str(tmp_path / "other"))
     killed("step:1:0", *line, "--name", "cut")
-    killed("half:2:0", "train", "--resume", "runs/cut")
+    killed("half:1:0", "train", "--resume", "runs/cut")
+    killed("step:6:0", "train", "--resume", "runs/cut")
     killed("written:3:0", "train", "--resume", "runs/cut")
     finished("train", "--resume", "runs/cut")
     assert_same_run(Path("runs/cut"), Path("runs/whole"))

@@ -105,6 +105,64 @@ def test_resume_is_exact(tmp_path, schedule, name):
     assert drop == [{k: v for k, v in r.items() if k != "seconds"} for r in again.progress.history]
 
 
+@pytest.mark.parametrize("stop", [3, 7, 9])
+def test_slow_checkpoints_are_fewer_and_resume_is_exact_all_the_same(tmp_path, monkeypatch, stop):
+    """A file after the first epoch and after every fourth; the best weights wait in memory."""
+    val, written = part(40, 2, signal=0), []
+    settings = {"epochs": 10, "learning_rate": 0.02, "optimizer": "sgd"}
+    common = (part(64, 0, signal=0), val)
+    whole, net = trained(tmp_path / "whole", *common, **settings)
+    assert 1 < whole.progress.best_epoch < 10
+
+    write = Checkpoints.write
+
+    def slow(self, network, progress, improved):
+        write(self, network, progress, improved)
+        written.append(progress.epoch)
+        self.took_s, self.ended = 2.0, clock[0]
+
+    clock = [0.0]
+    monkeypatch.setattr(Checkpoints, "write", slow)
+    monkeypatch.setattr("medimg.training.loop.WRITING_SHARE", 0.5)
+    monkeypatch.setattr("medimg.training.loop.time.perf_counter", lambda: clock[0])
+
+    def epoch_done(row):
+        clock[0] += 1
+        if row["epoch"] == stop:
+            raise Stop
+
+    with pytest.raises(Stop):
+        trained(tmp_path / "cut", *common, **settings, on_epoch=epoch_done)
+    assert written == [n for n in (1, 5, 9) if n <= stop]
+    state = Checkpoints(tmp_path / "cut").read()
+    assert state is not None and state.epoch == written[-1]
+    for name in {state.last, state.kept}:
+        assert (tmp_path / "cut" / str(name)).is_dir()
+    again, other = trained(
+        tmp_path / "cut", *common, **settings, resume=state,
+        on_epoch=lambda row: clock.__setitem__(0, clock[0] + 1),
+    )  # fmt: skip
+    assert again.progress.best_epoch == whole.progress.best_epoch
+    for key, array in net.weights().items():
+        np.testing.assert_array_equal(array, other.weights()[key])
+
+
+def test_discriminative_rates_reach_the_network(tmp_path):
+    """The head learns at the whole rate, the stage below at a tenth of it."""
+    seen = []
+
+    class Seeing(type(network())):
+        def train_epoch(self, batches, rates, **k):
+            seen.append(np.array(rates))
+            return super().train_epoch(batches, rates, **k)
+
+    net = network()
+    net.__class__ = Seeing
+    trained(tmp_path, net=net, epochs=1, lr_spread=10.0)
+    assert seen[0].shape[1] == 2
+    np.testing.assert_allclose(seen[0], np.outer(np.full(4, 0.01), [0.1, 1.0]), rtol=1e-6)
+
+
 def test_the_plateau_rule_lowers_the_rate_to_its_floor(tmp_path):
     outcome, _ = trained(
         tmp_path, part(64, 0, signal=0), part(40, 2, signal=0), epochs=12, learning_rate=0.05,
