@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from medimg.training.comparison import tested
+from medimg.training.paired_tests import SMALL
 from medimg.training.run import operating_point, scored_at
 
 if TYPE_CHECKING:
     from medimg.core.runs import Predictions
     from medimg.core.scored import Scored
+    from medimg.statistics.comparison import Comparison
 
 # the first that is defined decides; the others stand beside it
 METRICS = ("auroc", "balanced_accuracy", "accuracy", "macro_f1", "log_loss")
@@ -69,10 +70,31 @@ def one(
         return None
     row = {"before": old, "after": new, "difference": new - old, "ci95": None, "p": None}
     try:
-        test = tested(first, second, name, function, pairs.group_names(), seed, RESAMPLES)
+        test = tested(name, function, first, second, pairs.group_names(), seed)
     except UndefinedMetric as error:
         return {**row, "test": None, "reason": str(error)}
-    return {**row, **test}
+    return {**row, "ci95": test.ci95, "p": test.p, "test": test.method, "reason": test.reason}
+
+
+def tested(
+    name: str,
+    function: Callable[..., float],
+    first: Scored,
+    second: Scored,
+    groups: list[str] | None,
+    seed: int,
+) -> Comparison:
+    """DeLong for AUROC on enough independent images, else the paired bootstrap, by patient where
+    patients are known."""
+    from medimg.statistics.delong import paired_delong
+    from medimg.statistics.paired_bootstrap import paired_bootstrap
+
+    if name == "auroc" and groups is None and first.positive is not None:
+        positive = first.labels == first.positive
+        if min(positive.sum(), (~positive).sum()) >= SMALL:
+            new, old = (s.probabilities[:, first.positive] for s in (first, second))
+            return paired_delong(positive, new, old)
+    return paired_bootstrap(first, second, function, groups=groups, resamples=RESAMPLES, seed=seed)
 
 
 def helped(metric: str, interval: Any) -> bool | None:

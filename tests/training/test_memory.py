@@ -52,7 +52,9 @@ def test_a_batch_that_is_too_large_is_refused_with_one_that_fits(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 100 * EACH)
     monkeypatch.setattr(memory, "NEVER_MORE_THAN", 10**6)
     ask(net, 64)
-    with pytest.raises(BackendError, match=r"a step on 256×16×16×1 would take about 1\.[4-8] GB") as e:
+    with pytest.raises(
+        BackendError, match=r"a step on 256×16×16×1 would take about 1\.[4-8] GB"
+    ) as e:
         ask(net, 256)
     assert "600.0 MB are free" in e.value.message
     fitting = int(e.value.hint.partition("(")[2].partition(" would fit")[0])
