@@ -44,27 +44,22 @@ def test_the_walk_on_phantoms(medimg, small):
     assert Path("medimg-demo/runs/compare/report.json").is_file()
 
 
-def test_other_data_are_left_as_they_are(medimg, small, phantoms):
+def test_other_data_are_left_as_they_are_and_runs_go_where_out_says(medimg, small, phantoms):
     before = {f: f.stat().st_mtime_ns for f in phantoms.rglob("*")}
-    answer = medimg("demo", "--data", phantoms, "--backend", "linear", "--dir", "d")
-    assert answer.code == 0, answer.err
-    assert {f: f.stat().st_mtime_ns for f in phantoms.rglob("*")} == before
-    assert "$ medimg inspect " in answer.out
-    assert "Drew" not in answer.out and not Path("d/chest_xray").exists()
-    assert "AUROC, split by patient: " in answer.out
-    again = medimg("demo", "--data", "nowhere", "--backend", "linear", "--dir", "d")
-    assert again.code == 3
-
-
-def test_runs_go_where_out_says(medimg, small, phantoms):
     line = ("demo", "--data", phantoms, "--backend", "linear", "--out", "demoruns")
     answer = medimg(*line)
     assert answer.code == 0, answer.err
+    assert {f: f.stat().st_mtime_ns for f in phantoms.rglob("*")} == before
+    assert "$ medimg inspect " in answer.out
+    assert "Drew" not in answer.out and not Path("medimg-demo/chest_xray").exists()
+    assert "AUROC, split by patient: " in answer.out
     assert Path("demoruns/compare/report.json").is_file()
     assert Path("demoruns/demo/report.json").is_file()
     assert not Path("medimg-demo/runs").exists() and "--out demoruns" in answer.out
     again = medimg(*line)
     assert again.code == 3 and "demoruns is not an empty folder" in again.err
+    again = medimg("demo", "--data", "nowhere", "--backend", "linear", "--dir", "d")
+    assert again.code == 3
 
 
 def test_a_finding_that_names_no_files_says_what_it_names():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -47,12 +47,18 @@ def test_help_imports_nothing_heavy(arguments):
 
 def test_help_answers_in_time():
     def seconds() -> float:
-        started = time.perf_counter()
+        before = cpu_seconds()
         subprocess.run([sys.executable, "-m", "medimg", "--help"], capture_output=True, check=True)
-        return time.perf_counter() - started
+        return cpu_seconds() - before
 
-    # the quickest of several: the machine may be busy, the program is what is measured
-    assert min(seconds() for _ in range(7)) < LIMIT_S
+    # the quickest of several, of a processor's time: the machine may be busy
+    assert min(seconds() for _ in range(5)) < LIMIT_S
+
+
+def cpu_seconds() -> float:
+    """What the finished child processes have used; they wait for nothing but the disk."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 @pytest.mark.parametrize("name", sorted(plugins().commands()))

@@ -271,14 +271,6 @@ def verified(folder: Path, tmp_path: Path, *options: str) -> tuple[dict, int]:
     return report_of(folder, *options, cwd=tmp_path)
 
 
-def test_pneumoniamnist_has_8_pictures_in_train_and_val(shared_data, tmp_path):
-    report, code = verified(shared_data / "pneumoniamnist" / "pneumoniamnist.npz", tmp_path)
-    assert code == 1
-    finding = errors(report)["duplicates-across-splits"]
-    assert finding["count"] == 8
-    assert {tuple(i["splits"]) for i in finding["items"]} == {("train", "val")}
-
-
 def test_kermanys_patients_are_on_one_side(shared_data, tmp_path):
     report, code = verified(shared_data / "chest_xray_kermany", tmp_path)
     assert (code, errors(report)) == (0, {})

@@ -147,7 +147,9 @@ def test_pneumoniamnist_repeats_what_its_arrays_repeat(shared_data, tmp_path, mo
     within = sum(own.count(place) > 1 for own in places.values() for place in set(own))
     code, report = report_of(capsys, file, "--skip", "shortcut")
     assert code == 1 and across == 8
-    assert finding_of(report, "duplicates-across-splits")["count"] == across
+    finding = finding_of(report, "duplicates-across-splits")
+    assert finding["count"] == across
+    assert {tuple(item["splits"]) for item in finding["items"]} == {("train", "val")}
     assert finding_of(report, "exact-duplicates")["count"] == within
 
 

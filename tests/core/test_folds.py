@@ -266,9 +266,9 @@ def test_hard_cases_end_in_seconds():
         for i in range(60)
         for j in range(int(draw.integers(1, 9)))
     ]
-    start = time.perf_counter()
+    start = time.process_time()
     folds = make_folds(samples, 20)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
     held_to_the_promises(samples, folds)
     assert folds.findings()[0].message.count("more classes") == 1
 

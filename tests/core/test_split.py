@@ -278,10 +278,10 @@ def test_large_datasets_are_split_in_seconds():
         for i, (label, g) in enumerate(zip(labels, groups, strict=True))
     ]
     singles = [Sample(f"{i}.png", f"c{i % 7}") for i in range(100_000)]
-    start = time.perf_counter()
+    start = time.process_time()
     assert make_split(samples).distance < 0.001
     assert make_split(singles).distance < 0.001
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_the_idc_sample(shared_data):
