@@ -14,6 +14,7 @@ from medimg.commands._job import Job
 from medimg.commands._options import dataset_options, key_values, report_options
 
 if TYPE_CHECKING:
+    from medimg.core.operating import Operating
     from medimg.core.runs import Predictions, Run
     from medimg.core.types import DatasetIndex, Finding, RuntimeInfo
     from medimg.training.evaluation import Subject
@@ -35,6 +36,7 @@ class Asked:
     mapping: dict[str, str]
     allow: tuple[str, ...]
     seed: int
+    calibrate: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Work:
     next_step: str
     external: dict[str, Any] | None = None
     runtime: RuntimeInfo | None = None
+    temperature: dict[str, Any] | None = None
 
 
 # -- a run --------------------------------------------------------------------------------------
@@ -69,10 +72,12 @@ def of_run(job: Job, run: Run, dataset: str | None, asked: Asked) -> Work:
     Raises:
         Refused: other data hold images of training; a threshold would be chosen on test.
     """
+    from medimg.core.operating import read_operating, write_operating
     from medimg.training.evaluation import predict_part, subject_of
     from medimg.training.exposure import refuse_known_images, remembered, seen_in_training
-    from medimg.training.operating import choose_threshold, refuse_test_as_validation
+    from medimg.training.operating import choose_threshold, kept_point, refuse_test_as_validation
 
+    run, operating = at_temperature(run, asked)
     subject = subject_of(run)
     cut = choose_threshold(
         asked.threshold,
@@ -89,6 +94,10 @@ def of_run(job: Job, run: Run, dataset: str | None, asked: Asked) -> Work:
     evaluated = predict_part(run, data, asked.split, manager=job.manager, bar=job.progress)
     if asked.threshold is not None:
         refuse_test_as_validation(cut, subject.val, evaluated.predictions)
+        if cut and cut["chosen_on"] and subject.val is not None:
+            operating, cut = kept_point(operating, cut, subject.val, str(subject.positive))
+    if operating != read_operating(run.folder):
+        write_operating(run.folder, operating)
     return Work(
         subject,
         data,
@@ -100,7 +109,43 @@ def of_run(job: Job, run: Run, dataset: str | None, asked: Asked) -> Work:
         f"medimg compare {quote(str(run.folder.parent))}/*",
         None if own else external_of(job, run, data, asked),
         evaluated.runtime,
+        used_temperature(run, operating),
     )
+
+
+def at_temperature(run: Run, asked: Asked) -> tuple[Run, Operating]:
+    """The run at the temperature that it keeps, or at one fitted now, or at none; and what it
+    keeps.
+
+    Raises:
+        UsageError: a temperature is asked for and there are no validation predictions.
+    """
+    from dataclasses import replace
+
+    from medimg.core.operating import read_operating, tempered_card
+    from medimg.core.runs import as_trained
+    from medimg.training.evaluation import subject_of
+    from medimg.training.operating import fitted_temperature
+
+    operating = read_operating(run.folder)
+    if asked.calibrate is False:
+        return as_trained(run), operating
+    if asked.calibrate and operating.temperature is None:
+        plain = as_trained(run)
+        fitted = fitted_temperature(subject_of(plain).val, run.name)
+        # the points were chosen at other probabilities
+        operating = replace(operating, temperature=fitted, points={})
+        return replace(plain, card=tempered_card(plain.card, operating)), operating
+    return run, operating
+
+
+def used_temperature(run: Run, operating: Operating) -> dict[str, Any] | None:
+    """What the report says of the temperature, where one was used."""
+    from medimg.core.operating import FILE
+
+    if run.card.get("temperature") is None or operating.temperature is None:
+        return None
+    return {**operating.temperature, "kept": FILE}
 
 
 def read_test_data(
@@ -251,7 +296,12 @@ def of_predictions(job: Job, files: tuple[str, ...], dataset: str, asked: Asked)
         read_given,
         strangers_refused,
     )
-    from medimg.training.operating import choose_threshold, refuse_test_as_validation
+    from medimg.training.operating import (
+        choose_threshold,
+        fitted_temperature,
+        refuse_test_as_validation,
+        tempered,
+    )
 
     given = read_given([Path(file) for file in files])
     whole = job.open(dataset, asked.layout, asked.options, asked.positive)
@@ -280,10 +330,14 @@ def of_predictions(job: Job, files: tuple[str, ...], dataset: str, asked: Asked)
 
     predictions = part(asked.split)
     chosen = any(s.path in rows for s in data.index.part("val"))
-    subject = Subject(
-        Path(files[0]).stem, classes, positive, part("val") if chosen else None, None,
-        prior_of(data.index, classes),
-    )  # fmt: skip
+    val = part("val") if chosen else None
+    name, temperature = Path(files[0]).stem, None
+    if asked.calibrate:
+        temperature = fitted_temperature(val, name)
+        refuse_test_as_validation(temperature, val, predictions)
+        predictions = tempered(predictions, temperature["value"])
+        val = None if val is None else tempered(val, temperature["value"])
+    subject = Subject(name, classes, positive, val, None, prior_of(data.index, classes))
     cut = choose_threshold(
         asked.threshold or default_rule(subject),
         name=subject.name,
@@ -302,6 +356,7 @@ def of_predictions(job: Job, files: tuple[str, ...], dataset: str, asked: Asked)
         job.out,
         {"run": None, "model": subject.name, "backend": None, "predictions": list(files)},
         f"medimg compare {quote(str(job.out))}/*",
+        temperature=temperature,
     )
 
 
@@ -361,7 +416,13 @@ def prior_of(index: DatasetIndex, classes: tuple[str, ...]) -> list[float] | Non
 @click.option(
     "--threshold",
     metavar="VALUE|RULE",
-    help="A value, youden, sensitivity=0.95 or specificity=0.95; rules use validation.",
+    help="A value, or by a rule on validation: youden, sensitivity=0.95, specificity=0.95, "
+    "fbeta=2, cost=10:1 (a missed one, a false alarm).",
+)
+@click.option(
+    "--calibrate/--no-calibrate",
+    default=None,
+    help="Fit a temperature on validation and keep it in the run / leave a kept one out.",
 )
 @click.option(
     "--by",
@@ -524,6 +585,7 @@ def judge(job: Job, work: Work, **settings: Any) -> dict[str, Any]:
         "split": work.predictions.split,
         "unit": "image",
         "threshold": work.threshold,
+        "temperature": work.temperature,
         "test_looks": look,
         "pictures": digest_of(pictures_of(work.predictions)),
         "training": work.training,
@@ -548,6 +610,7 @@ def alarms_of(work: Work, result: dict[str, Any]) -> list[Finding]:
 
 def say(job: Job, work: Work, result: dict[str, Any]) -> None:
     from medimg.reports.evaluation_text import (
+        calibration_line,
         confusion_table,
         metrics_table,
         patient_table,
@@ -561,6 +624,13 @@ def say(job: Job, work: Work, result: dict[str, Any]) -> None:
     )
     for line in (work.external or {}).get("differences", ()):
         job.say(f"Unlike training: {line}")
+    if found := result["temperature"]:
+        loss = found["log_loss"]
+        job.say(
+            f"Probabilities at temperature {found['value']:.3f}, fitted on {found['images']:,} "
+            f"{found['fitted_on']} images: log loss there {loss['before']:.4f} → "
+            f"{loss['after']:.4f}"
+        )
     cut = result["threshold"]
     if cut:
         on = f", chosen on {cut['chosen_on']}" if cut["chosen_on"] else ""
@@ -572,6 +642,8 @@ def say(job: Job, work: Work, result: dict[str, Any]) -> None:
         job.say(patient_table(result["by_group"]))
     job.say("")
     job.say(confusion_table(result["confusion_matrix"]))
+    job.say("")
+    job.say(calibration_line(result["calibration"]))
     for column, table in result["subgroups"].items():
         job.say("")
         job.say(subgroup_table(column, table))

@@ -275,6 +275,25 @@ class External(Result):
     differences: list[str] = []
 
 
+class BeforeAfter(Result):
+    before: float | None
+    after: float | None
+
+
+class Temperature(Result):
+    """What probabilities were divided by, as logarithms, and what that does on `fitted_on`.
+
+    `kept`: the file of the run that keeps it; null for predictions made elsewhere.
+    """
+
+    value: float
+    fitted_on: str
+    images: int
+    log_loss: BeforeAfter
+    ece: BeforeAfter
+    kept: str | None = None
+
+
 class EvaluateResult(Result):
     split: str
     unit: str = "image"
@@ -282,6 +301,7 @@ class EvaluateResult(Result):
     groups: int | None
     positive: str | None
     threshold: dict[str, Any] | None
+    temperature: Temperature | None = None
     metrics: Metrics
     metrics_at_half: Metrics | None = None
     per_class: dict[str, dict[str, float | int | None]]

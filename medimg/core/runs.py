@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medimg.core.errors import InputError, UsageError
+from medimg.core.operating import read_operating, tempered_card
 
 if TYPE_CHECKING:
     import numpy as np
@@ -249,7 +250,8 @@ class Run:
         folder: the run folder.
         report: its report as plain data.
         recipe: every setting resolved.
-        card: `model/model.json`: spec, classes, positive, resize, backend, threshold.
+        card: `model/model.json`: spec, classes, positive, resize, backend, threshold; and the
+            temperature of `operating.json`, with the threshold moved along.
     """
 
     folder: Path
@@ -260,6 +262,19 @@ class Run:
     @property
     def name(self) -> str:
         return self.folder.name
+
+
+def as_trained(run: Run) -> Run:
+    """A run without the temperature that it keeps.
+
+    Raises:
+        InputError: its model.json can't be read.
+    """
+    try:
+        card = json.loads((run.folder / MODEL_CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{run.folder} is damaged: {error}", "Train it again.") from error
+    return Run(run.folder, run.report, run.recipe, card)
 
 
 def unfinished(folder: Path) -> InputError:
@@ -314,4 +329,4 @@ def read_run(folder: Path) -> Run:
         recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"{folder} is damaged: {error}", "Train it again.") from error
-    return Run(folder, report, recipe, card)
+    return Run(folder, report, recipe, tempered_card(card, read_operating(folder)))

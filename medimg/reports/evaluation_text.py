@@ -73,6 +73,24 @@ def method(cell: Mapping[str, Any]) -> str:
     return (cell.get("method") or "").split(",")[0].removeprefix("percentile ")
 
 
+def calibration_line(calibration: Mapping[str, Any]) -> str:
+    """`Calibration: ECE 0.03, Brier 0.11, log loss 0.35, slope 0.91, intercept -0.12`."""
+    names = {
+        "ece": "ECE",
+        "brier": "Brier",
+        "log_loss": "log loss",
+        "slope": "slope",
+        "intercept": "intercept",
+    }
+    told = [
+        f"{word} {calibration[name]:.3f}"
+        for name, word in names.items()
+        if calibration.get(name) is not None
+    ]
+    why = f" ({calibration['reason']})" if calibration.get("reason") else ""
+    return f"Calibration: {', '.join(told)}{why}"
+
+
 def confusion_table(matrix: Mapping[str, Any]) -> str:
     from tabulate import tabulate
 

@@ -82,7 +82,10 @@ def evaluate_predictions(
             "counts": scored.confusion().astype(int).tolist(),
         },
         "baseline": baseline(scored, metrics, prior),
-        "calibration": asdict(calibration(scored)),
+        "calibration": {
+            **asdict(calibration(scored)),
+            **{n: rows[n]["value"] for n in ("brier", "log_loss") if n in rows},
+        },
         "by_group": by_group(scored, groups, metrics, resamples, level, seed, pooling),
         "subgroups": {
             name: subgroups(

@@ -10,7 +10,7 @@ import numpy as np
 from medimg.core.errors import InputError, UsageError, near_misses
 from medimg.core.scored import Array
 
-RULES = ("youden", "sensitivity=0.95", "specificity=0.95")
+RULES = ("youden", "sensitivity=0.95", "specificity=0.95", "fbeta=2", "cost=10:1")
 # shares of whole images: 19 / 20 must meet a target of 0.95
 SLACK = 1e-12
 
@@ -72,8 +72,7 @@ def youden(labels: Any, probabilities: Any) -> float:
     """
     found = thresholds(labels, probabilities)
     gain = found.sensitivity + found.specificity
-    best = np.flatnonzero(gain >= gain.max() - SLACK)
-    return float(found.values[best[np.argmin(abs(found.values[best] - 0.5))]])
+    return nearest_to_half(found, gain)
 
 
 def at_sensitivity(labels: Any, probabilities: Any, target: float) -> float:
@@ -88,8 +87,56 @@ def at_specificity(labels: Any, probabilities: Any, target: float) -> float:
     return float(found.values[np.flatnonzero(found.specificity >= target - SLACK)[0]])
 
 
+def fbeta(labels: Any, probabilities: Any, beta: float) -> float:
+    """The threshold of the greatest F-beta of the positive class; of equals, nearest to 0.5.
+
+    F-beta is (1 + beta^2) TP / ((1 + beta^2) TP + beta^2 FN + FP): sensitivity counts beta times
+    as much as precision.
+
+    Raises:
+        InputError: not both kinds of image are there.
+    Source:
+        van Rijsbergen 1979, Information Retrieval, chapter 7.
+    """
+    found, positives, negatives = counted(labels, probabilities)
+    hits = found.sensitivity * positives
+    false_alarms = (1 - found.specificity) * negatives
+    weight = beta * beta
+    gain = (1 + weight) * hits / (hits + weight * positives + false_alarms)
+    return nearest_to_half(found, gain)
+
+
+def least_cost(labels: Any, probabilities: Any, missed: float, false_alarm: float) -> float:
+    """The threshold of the least total cost, at the prevalence of these images; of equals, nearest
+    to 0.5.
+
+    Args:
+        missed: what a positive image that is called negative costs.
+        false_alarm: what a negative image that is called positive costs.
+    Raises:
+        InputError: not both kinds of image are there.
+    """
+    found, positives, negatives = counted(labels, probabilities)
+    cost = missed * (1 - found.sensitivity) * positives
+    cost = cost + false_alarm * (1 - found.specificity) * negatives
+    return nearest_to_half(found, -cost)
+
+
+def counted(labels: Any, probabilities: Any) -> tuple[Thresholds, int, int]:
+    """The candidates, and how many images are positive and negative."""
+    positives = int(np.asarray(labels).astype(bool).sum())
+    return thresholds(labels, probabilities), positives, len(np.asarray(labels)) - positives
+
+
+def nearest_to_half(found: Thresholds, gain: Array) -> float:
+    """The candidate of the greatest gain; of equals, the one nearest to 0.5."""
+    best = np.flatnonzero(gain >= gain.max() - SLACK * max(1.0, abs(gain.max())))
+    return float(found.values[best[np.argmin(abs(found.values[best] - 0.5))]])
+
+
 def operating_point(rule: str, labels: Any, probabilities: Any) -> float:
-    """The threshold by a rule: `youden`, `sensitivity=X` or `specificity=X`, X in 0..1.
+    """The threshold by a rule: `youden`, `sensitivity=X` or `specificity=X` (X in 0..1),
+    `fbeta=B`, or `cost=MISSED:FALSE_ALARM`.
 
     Raises:
         UsageError: no such rule.
@@ -98,11 +145,27 @@ def operating_point(rule: str, labels: Any, probabilities: Any) -> float:
     name, equals, text = rule.partition("=")
     if rule == "youden":
         return youden(labels, probabilities)
+    if name == "fbeta" and equals:
+        return fbeta(labels, probabilities, *numbers(rule, text, 1, "fbeta=2"))
+    if name == "cost" and equals:
+        return least_cost(labels, probabilities, *numbers(rule, text, 2, "cost=10:1"))
     if name not in ("sensitivity", "specificity") or not equals:
         raise UsageError(f"no threshold rule is called {rule!r}", near_misses(rule, list(RULES)))
     target = share(rule, text)
     choose = at_sensitivity if name == "sensitivity" else at_specificity
     return choose(labels, probabilities, target)
+
+
+def numbers(rule: str, text: str, count: int, example: str) -> list[float]:
+    """The positive numbers of `fbeta=B` and `cost=A:B`."""
+    try:
+        values = [float(part) for part in text.split(":")]
+    except ValueError:
+        values = []
+    if len(values) != count or not all(0 < value < np.inf for value in values):
+        told = "a number above 0" if count == 1 else "two numbers above 0"
+        raise UsageError(f"{rule!r} needs {told}", f"For example {example}")
+    return values
 
 
 def share(rule: str, text: str) -> float:

@@ -82,6 +82,36 @@ def fit_shift(logits: Array, labels: Array, *, slope: bool = True) -> Shift:
     return Shift(float(found[0] / spread), (0.0, *found[1:].tolist()))
 
 
+def fit_temperature(logits: Array, labels: Array) -> float:
+    """The temperature of greatest likelihood: probabilities are the softmax of logits / it.
+
+    It leaves every ranking as it is; above 1 it makes probabilities less extreme.
+
+    Args:
+        logits: Float[N, K]; logarithms of probabilities serve as well.
+        labels: Int[N].
+    Raises:
+        UndefinedMetric: no image, probabilities that are all alike, or a fit without bound.
+    Source:
+        Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2.
+    """
+    logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+    if not len(labels):
+        raise UndefinedMetric("there is no image to fit a temperature on")
+    centred = logits - logits.mean(axis=1, keepdims=True)
+    spread = float(centred.std())
+    if spread == 0:
+        raise UndefinedMetric("every image has the same probabilities")
+    scaled = centred / spread
+    classes = logits.shape[1]
+    found = newton(scaled, labels, np.r_[1.0, np.zeros(classes - 1)], np.arange(classes) == 0)
+    if found[0] > STEEPEST or separated(scaled, labels, np.r_[1.0, np.zeros(classes - 1)]):
+        raise UndefinedMetric("every image is answered rightly: the temperature has no bound")
+    if found[0] <= 0:
+        raise UndefinedMetric("the probabilities rank the classes the wrong way round")
+    return float(spread / found[0])
+
+
 def separated(scaled: Array, labels: Array, values: Array) -> bool:
     """Whether every image's class has its greatest value: larger values would fit better still."""
     eta = values[0] * scaled + np.r_[0.0, values[1:]]

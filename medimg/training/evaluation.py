@@ -12,6 +12,7 @@ from medimg.core.types import DatasetIndex
 from medimg.training.experiment import Data, load_parts, loader_of, spec_of
 from medimg.training.given_predictions import hint_for_classes
 from medimg.training.loop import PREDICT_BATCH
+from medimg.training.operating import tempered
 from medimg.training.prediction import predict_logits, probabilities_of
 from medimg.training.run import VAL_PREDICTIONS
 
@@ -109,11 +110,13 @@ class Subject:
 def subject_of(run: Run) -> Subject:
     """A trained run as what is evaluated."""
     file = run.folder / VAL_PREDICTIONS
+    val = read_predictions(file) if file.is_file() else None
     return Subject(
         run.name,
         tuple(run.card["classes"]),
         run.card["positive"],
-        read_predictions(file) if file.is_file() else None,
+        # training wrote them before there was a temperature
+        None if val is None else tempered(val, run.card.get("temperature")),
         run.card["threshold"],
         training_prior(run),
     )

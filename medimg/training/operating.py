@@ -1,16 +1,20 @@
-"""The operating point of an evaluation: a value, or a rule on validation predictions, never on
-test."""
+"""The operating point of an evaluation: a temperature, then a threshold, both from validation
+predictions and never from test."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from medimg.core.errors import Refused, UsageError
+from medimg.core.errors import InputError, Refused, UsageError
+from medimg.core.operating import Operating
 from medimg.core.runs import Predictions
 from medimg.core.types import Finding
 
 CHECK = "threshold-on-test"
+# a probability of 0 that was written has no logarithm
+LEAST = 1e-12
 
 
 def choose_threshold(
@@ -64,7 +68,7 @@ def given_value(asked: str) -> float | None:
     if not 0 <= value <= 1:
         raise UsageError(
             f"the threshold {asked} is not between 0 and 1",
-            "For example --threshold 0.5, youden or sensitivity=0.95",
+            "For example --threshold 0.5, youden, sensitivity=0.95, fbeta=2 or cost=10:1",
         )
     return value
 
@@ -78,6 +82,101 @@ def chosen_on_validation(rule: str, val: Predictions, positive: str) -> dict[str
     return {"value": float(chosen), "rule": rule, "chosen_on": "val"}
 
 
+# -- what a run keeps -----------------------------------------------------------------------------
+
+
+def kept_point(
+    operating: Operating, threshold: Mapping[str, Any], val: Predictions, positive: str
+) -> tuple[Operating, dict[str, Any]]:
+    """A threshold that was chosen on validation, as the run keeps it; the one that it has kept
+    before, where it was chosen on the same predictions.
+
+    Returns:
+        what the run keeps from now on, and the threshold.
+    """
+    digest = digest_of(val)
+    known = operating.points.get(threshold["rule"])
+    if known and known["predictions"] == digest:
+        return operating, {**threshold, "value": known["value"]}
+    place = val.classes.index(positive)
+    ill = val.label_numbers() == place
+    called = val.probabilities[:, place] >= threshold["value"]
+    point = {
+        "value": threshold["value"],
+        "chosen_on": "val",
+        "predictions": digest,
+        "images": len(ill),
+        "sensitivity": float(called[ill].mean()),
+        "specificity": float((~called[~ill]).mean()),
+    }
+    points = {**operating.points, threshold["rule"]: point}
+    return replace(operating, points=points), dict(threshold)
+
+
+def digest_of(predictions: Predictions) -> str:
+    """One line that tells predictions from others: their images, labels and probabilities."""
+    import hashlib
+
+    text = "\n".join(map("\t".join, zip(predictions.sha256, predictions.labels, strict=True)))
+    whole = hashlib.sha256(text.encode("utf-8", "replace"))
+    whole.update(predictions.probabilities.tobytes())
+    return f"sha256:{whole.hexdigest()}"
+
+
+def fitted_temperature(val: Predictions | None, name: str) -> dict[str, Any]:
+    """The temperature fitted on validation predictions, with what it does to them.
+
+    Raises:
+        InputError: there are none, or they can't tell a temperature.
+    """
+    import numpy as np
+
+    from medimg.core.scored import UndefinedMetric
+    from medimg.statistics.recalibration import fit_temperature
+    from medimg.training.recalibration import loss_and_error
+
+    if val is None:
+        raise UsageError(
+            f"{name} has no validation predictions to calibrate on",
+            "A temperature fitted on test would flatter the test. Leave out --calibrate.",
+        )
+    labels = val.label_numbers()
+    try:
+        value = fit_temperature(logarithms(val.probabilities), labels)
+    except UndefinedMetric as undefined:
+        raise InputError(
+            f"{name} can't be calibrated on its {len(labels):,} validation images: "
+            f"{undefined.reason}",
+            "Leave out --calibrate, or give it a larger validation part.",
+        ) from undefined
+    before = loss_and_error(val.probabilities, labels, None)
+    after = loss_and_error(tempered(val, value).probabilities, labels, None)
+    return {
+        "value": value,
+        "fitted_on": "val",
+        "images": int(np.size(labels)),
+        "log_loss": {"before": before["log_loss"], "after": after["log_loss"]},
+        "ece": {"before": before["ece"], "after": after["ece"]},
+    }
+
+
+def logarithms(probabilities: Any) -> Any:
+    """Float[N, K] logits that give Float[N, K] probabilities."""
+    import numpy as np
+
+    return np.log(np.maximum(probabilities, LEAST))
+
+
+def tempered(predictions: Predictions, temperature: float | None) -> Predictions:
+    """The same predictions at a temperature; None leaves them."""
+    from medimg.training.prediction import softmax
+
+    if temperature is None:
+        return predictions
+    moved = softmax(logarithms(predictions.probabilities) / temperature)
+    return replace(predictions, probabilities=moved)
+
+
 def refuse_test_as_validation(
     threshold: Mapping[str, Any] | None, val: Predictions | None, evaluated: Predictions
 ) -> None:
@@ -87,7 +186,7 @@ def refuse_test_as_validation(
     Raises:
         Refused: images of the evaluated part are, byte by byte, among those that chose.
     """
-    if not threshold or threshold["chosen_on"] != "val" or val is None or evaluated.split == "val":
+    if not threshold or from_part(threshold) != "val" or val is None or evaluated.split == "val":
         return
     chosen = set(val.sha256) - {""}
     again = [p for p, d in zip(evaluated.paths, evaluated.sha256, strict=True) if d in chosen]
@@ -95,9 +194,19 @@ def refuse_test_as_validation(
         return
     message = (
         f"{len(again):,} of the {len(evaluated.paths):,} {evaluated.split} images are among the "
-        f"validation images that the threshold ({threshold['rule']}) is chosen on, the first "
+        f"validation images that {in_words(threshold)} on, the first "
         f"{again[0]}: that would be choosing it on {evaluated.split}"
     )
     hint = "Give a value (--threshold 0.5), or a validation part of other images."
     rows = tuple({"file": path, "split": evaluated.split} for path in again[:1000])
     raise Refused(message, hint, (Finding(CHECK, "error", message, len(again), rows, hint),))
+
+
+def from_part(chosen: Mapping[str, Any]) -> str | None:
+    """Which part a threshold was chosen on, or a temperature fitted."""
+    return chosen.get("chosen_on") or chosen.get("fitted_on")
+
+
+def in_words(chosen: Mapping[str, Any]) -> str:
+    rule = chosen.get("rule")
+    return f"the threshold ({rule}) is chosen" if rule else "the temperature is fitted"

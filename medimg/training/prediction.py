@@ -21,16 +21,17 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def probabilities_of(logits: np.ndarray, card: Mapping[str, Any]) -> np.ndarray:
-    """Float64[N, K] probabilities of Float[N, K] logits, recalibrated as a run's model.json says.
+    """Float64[N, K] probabilities of Float[N, K] logits, recalibrated as a run's model.json says,
+    then brought to the temperature that the run keeps.
 
     Runs on unchanged class shares, and those of before there was recalibration, say nothing.
     """
     from medimg.statistics.recalibration import Shift
 
     known = card.get("recalibration")
-    if known is None:
-        return softmax(logits)
-    return softmax(Shift(known["slope"], tuple(known["intercepts"])).apply(logits))
+    if known is not None:
+        logits = Shift(known["slope"], tuple(known["intercepts"])).apply(logits)
+    return softmax(np.asarray(logits, dtype=np.float64) / (card.get("temperature") or 1.0))
 
 
 def predict_logits(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import fbeta_score
 
 from medimg.core.errors import InputError, UsageError
 from medimg.statistics.operating_point import (
@@ -79,6 +80,34 @@ def test_rules_by_name():
     assert operating_point("youden", labels, p) == youden(labels, p)
     assert operating_point("sensitivity=0.9", labels, p) == at_sensitivity(labels, p, 0.9)
     assert operating_point("specificity=1", labels, p) == at_specificity(labels, p, 1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_f_beta_and_cost_reach_what_an_exhaustive_search_reaches(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.random(40) < 0.3
+    labels[:2] = (True, False)
+    p = np.round(np.clip(rng.normal(0.4 + 0.2 * labels, 0.2), 0, 1), 1)
+    cuts = [*np.unique(p), 2.0]
+
+    def f_beta(threshold, beta):
+        return fbeta_score(labels, p >= threshold, beta=beta, zero_division=0)
+
+    def cost(threshold):
+        return 7 * (labels & (p < threshold)).sum() + 2 * (~labels & (p >= threshold)).sum()
+
+    for beta in (0.5, 1, 2):
+        chosen = operating_point(f"fbeta={beta}", labels, p)
+        assert f_beta(chosen, beta) == pytest.approx(max(f_beta(c, beta) for c in cuts))
+    assert cost(operating_point("cost=7:2", labels, p)) == min(cost(c) for c in cuts)
+
+
+@pytest.mark.parametrize(
+    "rule", ["fbeta=0", "fbeta=x", "cost=3", "cost=1:-1", "cost=1:2:3", "cost="]
+)
+def test_numbers_that_are_none(rule):
+    with pytest.raises(UsageError, match="above 0"):
+        operating_point(rule, [0, 1], [0.1, 0.9])
 
 
 @pytest.mark.parametrize("rule", ["youdn", "sensitivity", "auroc=0.9", "sensitivity=95", "0.4"])

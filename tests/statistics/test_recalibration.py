@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import logsumexp, softmax
 from scipy.stats import norm
+from sklearn.metrics import log_loss
 
 from medimg.core.scored import UndefinedMetric
-from medimg.statistics.recalibration import Shift, fit_shift, prior_shift
+from medimg.statistics.recalibration import Shift, fit_shift, fit_temperature, prior_shift
 
 
 def gaussian_logits(x: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -119,3 +122,36 @@ def test_a_shift_keeps_the_ranking():
     corrected = Shift(0.4, (0.0, -2.0)).apply(logits)
     was, now = (np.argsort(v[:, 1] - v[:, 0], kind="stable") for v in (logits, corrected))
     assert was.tolist() == now.tolist()
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_temperature_of_greatest_likelihood(classes):
+    rng = np.random.default_rng(classes)
+    labels = rng.integers(0, classes, 300)
+    logits = 3 * (rng.normal(size=(300, classes)) + 1.3 * np.eye(classes)[labels])
+
+    def loss(temperature: float) -> float:
+        return log_loss(labels, softmax(logits / temperature, axis=1))
+
+    found = fit_temperature(logits, labels)
+    searched = minimize_scalar(loss, bounds=(0.05, 50), method="bounded", options={"xatol": 1e-9})
+    assert found == pytest.approx(searched.x, rel=1e-5)
+    assert found > 1.5
+    logarithms = np.log(softmax(logits, axis=1))
+    assert fit_temperature(logarithms, labels) == pytest.approx(found)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "why"),
+    [
+        ([[1.0, 2.0]] * 2, [0, 1], "wrong way"),
+        ([[0.0, 0.0]] * 2, [0, 1], "every image has the same probabilities"),
+        ([[2.0, 0.0], [0.0, 1.0]], [0, 1], "every image is answered rightly"),
+        ([[2.0, 0.0], [0.0, 1.0]], [1, 0], "the wrong way round"),
+        (np.zeros((0, 2)), np.zeros(0, int), "no image"),
+    ],
+)
+def test_no_temperature(logits, labels, why):
+    with pytest.raises(UndefinedMetric) as caught:
+        fit_temperature(np.asarray(logits), np.asarray(labels))
+    assert re.search(why, caught.value.reason)

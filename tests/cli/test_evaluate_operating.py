@@ -1,0 +1,147 @@
+"""medimg evaluate: temperature, then threshold, both from validation and kept in the run."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+from sklearn import metrics as sk
+
+from medimg.core.runs import read_predictions, write_predictions
+
+QUICK = ("--resamples", "100", "--no-progress", "--json")
+
+
+def evaluated(medimg, *arguments):
+    answer = medimg("evaluate", *arguments, *QUICK)
+    assert answer.code == 0, answer.err
+    return answer.report["result"]
+
+
+@pytest.fixture
+def taught(runs) -> Path:
+    """Validation predictions of a network that has learnt something, and is too sure of it."""
+    file = runs / "two/predictions/val.csv"
+    table = read_predictions(file)
+    ill = np.array(table.labels) == "PNEUMONIA"
+    logits = np.where(ill, 4.0, -4.0) + np.linspace(-1, 1, len(ill))
+    logits[[0, -1]] *= -0.5
+    p = 1 / (1 + np.exp(-logits))
+    columns = np.stack([1 - p, p], axis=1)
+    if table.classes.index("PNEUMONIA") == 0:
+        columns = columns[:, ::-1]
+    write_predictions(file, replace(table, probabilities=columns))
+    return runs
+
+
+def truth_and_scores(file: str) -> tuple[np.ndarray, np.ndarray]:
+    table = read_predictions(Path(file))
+    p = table.probabilities[:, table.classes.index("PNEUMONIA")]
+    return np.array(table.labels) == "PNEUMONIA", p
+
+
+def at_temperature(p: np.ndarray, temperature: float) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.log(p / (1 - p)) / temperature))
+
+
+def test_a_rule_is_kept_and_applied_unchanged(medimg, taught):
+    first = evaluated(medimg, "runs/two", "--threshold", "cost=5:1")["threshold"]
+    assert (first["rule"], first["chosen_on"]) == ("cost=5:1", "val")
+    truth, p = truth_and_scores("runs/two/predictions/val.csv")
+    costs = [5 * (truth & (p < c)).sum() + (~truth & (p >= c)).sum() for c in [*p, 2.0]]
+    cut = first["value"]
+    assert 5 * (truth & (p < cut)).sum() + (~truth & (p >= cut)).sum() == min(costs)
+    kept = json.loads(Path("runs/two/operating.json").read_text())["points"]["cost=5:1"]
+    assert kept["value"] == cut and kept["images"] == len(truth)
+    assert kept["sensitivity"] == pytest.approx((p[truth] >= cut).mean())
+    assert evaluated(medimg, "runs/two", "--threshold", "cost=5:1")["threshold"] == first
+    evaluated(medimg, "runs/two", "--threshold", "fbeta=2")
+    points = json.loads(Path("runs/two/operating.json").read_text())["points"]
+    assert set(points) == {"cost=5:1", "fbeta=2"}
+
+
+def test_temperature_is_fitted_on_validation_and_kept(medimg, taught, phantoms):
+    plain = evaluated(medimg, "runs/two")
+    assert plain["temperature"] is None
+    result = evaluated(medimg, "runs/two", "--calibrate")
+    truth, p = truth_and_scores("runs/two/predictions/val.csv")
+    searched = minimize_scalar(
+        lambda t: sk.log_loss(truth, at_temperature(p, t)), bounds=(0.02, 100), method="bounded",
+        options={"xatol": 1e-9},
+    )  # fmt: skip
+    found = result["temperature"]
+    assert found["value"] == pytest.approx(searched.x, rel=1e-4)
+    assert found["log_loss"]["before"] == pytest.approx(sk.log_loss(truth, p))
+    assert found["log_loss"]["after"] <= found["log_loss"]["before"]
+    assert (found["fitted_on"], found["kept"]) == ("val", "operating.json")
+    # no answer and no ranking changes, only how sure it is
+    assert result["confusion_matrix"] == plain["confusion_matrix"]
+    assert result["metrics"]["auroc"]["value"] == pytest.approx(plain["metrics"]["auroc"]["value"])
+    assert result["metrics"]["log_loss"]["value"] != plain["metrics"]["log_loss"]["value"]
+    test_truth, test_p = truth_and_scores("runs/two/evaluate/test-3/predictions.csv")
+    _, before = truth_and_scores("runs/two/evaluate/test-2/predictions.csv")
+    np.testing.assert_allclose(test_p, at_temperature(before, found["value"]), rtol=1e-6)
+    assert result["calibration"]["log_loss"] == pytest.approx(sk.log_loss(test_truth, test_p))
+    # from then on it is the run's
+    again = evaluated(medimg, "runs/two")
+    assert again["metrics"] == result["metrics"] and again["temperature"] == found
+    without = evaluated(medimg, "runs/two", "--no-calibrate")
+    assert without["metrics"] == plain["metrics"] and without["temperature"] is None
+    rule = evaluated(medimg, "runs/two", "--threshold", "youden")["threshold"]["value"]
+    best = max((p[truth] >= c).mean() - (p[~truth] >= c).mean() for c in p)
+    warm = at_temperature(p, found["value"])
+    assert (warm[truth] >= rule).mean() - (warm[~truth] >= rule).mean() == pytest.approx(best)
+    # predict says the same as evaluate
+    image = sorted((phantoms / "test").rglob("*.png"))[0]
+    said = medimg("predict", "runs/two", image, "--json", "--no-progress").report["result"]
+    table = read_predictions(Path("runs/two/evaluate/test-3/predictions.csv"))
+    row = [Path(x).name for x in table.paths].index(image.name)
+    place = table.classes.index("PNEUMONIA")
+    assert said["predictions"][0]["probabilities"]["PNEUMONIA"] == pytest.approx(
+        table.probabilities[row, place], rel=1e-5
+    )
+    assert said["threshold"] == pytest.approx(again["threshold"]["value"])
+
+
+def test_nothing_to_calibrate_on(medimg, runs):
+    Path("runs/two/predictions/val.csv").unlink()
+    answer = medimg("evaluate", "runs/two", "--calibrate", *QUICK)
+    assert answer.code == 2 and "no validation predictions to calibrate on" in answer.err
+    assert not Path("runs/two/operating.json").exists()
+
+
+def test_a_damaged_file_is_named(medimg, runs):
+    Path("runs/two/operating.json").write_text("{")
+    answer = medimg("evaluate", "runs/two", *QUICK)
+    assert answer.code == 3 and "operating.json is damaged" in answer.err
+
+
+def test_predictions_made_elsewhere_are_calibrated_on_their_validation_rows(
+    medimg, taught, phantoms
+):
+    rows = []
+    for part in ("predictions/val.csv", "evaluate/test/predictions.csv"):
+        with (taught / "two" / part).open(newline="") as file:
+            rows += list(csv.DictReader(file))
+    with Path("all.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    line = ("--predictions", "all.csv", phantoms)
+    given = evaluated(medimg, *line, "--calibrate")
+    run = evaluated(medimg, "runs/two", "--calibrate")
+    assert given["temperature"]["value"] == pytest.approx(run["temperature"]["value"])
+    assert given["temperature"]["kept"] is None
+    assert given["metrics"]["log_loss"]["value"] == pytest.approx(
+        run["metrics"]["log_loss"]["value"]
+    )
+    answer = medimg(
+        "evaluate", "--predictions", "runs/two/evaluate/test/predictions.csv", phantoms,
+        "--calibrate", *QUICK,
+    )  # fmt: skip
+    assert answer.code == 2 and "flatter the test" in answer.err
