@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from medimg.training.evaluation import Subject
     from medimg.training.experiment import Data
 
+# a temperature from here on says that something else than sharpness is wrong
+EXTREME = 5.0
 COMMON = ("out", "name", "as_json", "quiet", "verbose", "no_progress")
 
 
@@ -564,14 +566,17 @@ def judge(job: Job, work: Work, **settings: Any) -> dict[str, Any]:
     from medimg.core.runs import write_predictions
     from medimg.reports.plots import is_phantom
     from medimg.reports.plots_evaluation import evaluation_plots
+    from medimg.training.conclusions import validation_metrics
     from medimg.training.evaluation import evaluation
-    from medimg.training.ledger import digest_of, looks, pictures_of
+    from medimg.training.ledger import digest_of, linear_baseline, looks, pictures_of
+
+    functions = job.manager.functions(job.manager.metrics())
 
     numbers = evaluation(
         work.subject,
         work.predictions,
         work.threshold,
-        job.manager.functions(job.manager.metrics()),
+        functions,
         seed=job.seed,
         **settings,
     )
@@ -588,6 +593,10 @@ def judge(job: Job, work: Work, **settings: Any) -> dict[str, Any]:
         "temperature": work.temperature,
         "test_looks": look,
         "pictures": digest_of(pictures_of(work.predictions)),
+        "linear_baseline": linear_baseline(work.ledger, work.predictions, work.training["run"]),
+        "validation": validation_metrics(
+            work.subject.val, work.subject.positive, work.threshold, functions, job.seed
+        ),
         "training": work.training,
         "external": work.external,
         "phantom": phantom,
@@ -599,11 +608,14 @@ def judge(job: Job, work: Work, **settings: Any) -> dict[str, Any]:
 def alarms_of(work: Work, result: dict[str, Any]) -> list[Finding]:
     """What the numbers should make a reader distrust."""
     from medimg.training.answers import alarms
+    from medimg.training.conclusions import far_apart, too_wide
     from medimg.training.ledger import reused
 
     matrix, split = result["confusion_matrix"], result["split"]
     return [
         *alarms(matrix["counts"], matrix["labels"], split, work.threshold),
+        *far_apart(result["validation"], result["metrics"], split),
+        *too_wide(result["metrics"], result["images"], result["groups"], split),
         *reused(result["test_looks"], split),
     ]
 
@@ -631,6 +643,12 @@ def say(job: Job, work: Work, result: dict[str, Any]) -> None:
             f"{found['fitted_on']} images: log loss there {loss['before']:.4f} → "
             f"{loss['after']:.4f}"
         )
+        if found["value"] > EXTREME:
+            job.note(
+                "That leaves little of them: they are shifted rather than too sure, which a "
+                "temperature can't mend; train with --recalibrate auto, or longer.",
+                severity="warning",
+            )
     cut = result["threshold"]
     if cut:
         on = f", chosen on {cut['chosen_on']}" if cut["chosen_on"] else ""

@@ -294,6 +294,13 @@ class Temperature(Result):
     kept: str | None = None
 
 
+class LinearBaseline(Result):
+    """A run of the linear backend that was evaluated on the same images."""
+
+    run: str
+    metrics: Metrics
+
+
 class EvaluateResult(Result):
     split: str
     unit: str = "image"
@@ -307,6 +314,8 @@ class EvaluateResult(Result):
     per_class: dict[str, dict[str, float | int | None]]
     confusion_matrix: dict[str, Any]
     baseline: Metrics
+    linear_baseline: LinearBaseline | None = None
+    validation: Metrics | None = None
     calibration: dict[str, Any]
     by_group: dict[str, Any] | None = None
     subgroups: dict[str, SubgroupTable] = {}

@@ -27,17 +27,19 @@ def metrics_table(result: Mapping[str, Any]) -> str:
     """The metrics people look at, with intervals, beside the majority class."""
     from tabulate import tabulate
 
-    baseline = result["baseline"]
+    baseline, linear = result["baseline"], result.get("linear_baseline")
     rows = []
     for name in SHOWN:
         cell = result["metrics"].get(name)
         if cell is None:
             continue
         majority = shown(baseline.get(name) or {})
-        rows.append([name, shown(cell), interval(cell), majority, method(cell)])
+        others = [majority, *([shown(linear["metrics"].get(name) or {})] if linear else [])]
+        rows.append([name, shown(cell), interval(cell), *others, method(cell)])
+    names = ["majority class", *([f"linear: {linear['run']}"] if linear else [])]
     return tabulate(
         rows,
-        headers=["metric", "value", "95 % interval", "majority class", "method"],
+        headers=["metric", "value", "95 % interval", *names, "method"],
         disable_numparse=True,
     )
 

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from medimg.core.runs import REPORT, Predictions, pictures_in
 from medimg.core.types import Finding
@@ -56,6 +57,28 @@ def looked_at(file: Path, split: str, digest: str, pictures: Pictures) -> bool:
         return pictures_in(file.parent / "predictions.csv") == pictures
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def linear_baseline(
+    folder: Path, predictions: Predictions, run: str | None
+) -> dict[str, Any] | None:
+    """The newest evaluation of a run of the linear backend on these images, beside `run`.
+
+    Returns:
+        its name and its metrics; None where there is none.
+    """
+    pictures = pictures_of(predictions)
+    digest = digest_of(pictures)
+    found: list[tuple[str, dict[str, Any]]] = []
+    for file in folder.glob(f"*/evaluate/*/{REPORT}"):
+        name = file.parents[2].name
+        if name == run or not looked_at(file, predictions.split, digest, pictures):
+            continue
+        report = json.loads(file.read_text(encoding="utf-8"))
+        result = report["result"]
+        if result["training"].get("backend") == "linear":
+            found.append((report["created"], {"run": name, "metrics": result["metrics"]}))
+    return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
 def reused(count: int, split: str) -> list[Finding]:

@@ -325,6 +325,24 @@ def test_a_split_that_is_not_there(medimg, runs):
     assert answer.code == 2 and "Did you mean 'test'?" in answer.err
 
 
+def test_the_linear_backend_stands_beside(medimg, runs):
+    """Of another run that was evaluated on the same images; a run is no baseline of itself."""
+    result = evaluated(medimg, "runs/two")
+    other = json.loads(Path("runs/one/evaluate/test/report.json").read_text())["result"]
+    assert result["linear_baseline"] == {"run": "one", "metrics": other["metrics"]}
+    assert result["validation"]["auroc"]["n"] == len(rows_of(Path("runs/two/predictions/val.csv")))
+    answer = medimg("evaluate", "runs/two", *QUICK)
+    assert "linear: one" in answer.out
+    shutil.rmtree("runs/one")
+    assert evaluated(medimg, "runs/two")["linear_baseline"] is None
+
+
+def test_few_images_allow_no_conclusion(medimg, runs):
+    answer = medimg("evaluate", "runs/two", *QUICK, "--json")
+    assert "wide-interval" in {f["check"] for f in answer.report["findings"]}
+    assert "8 patients allow no conclusion" in answer.err
+
+
 # -- what a reader has to know ----------------------------------------------------------------
 
 
