@@ -55,6 +55,7 @@ def train(
     from medimg.training.run import train_run
 
     network, loaded = start_network(experiment, job, weights)
+    experiment = with_scaling_checked(experiment, job, network, weights)
     cut = trainable_from(experiment.recipe, network)
     say_frozen(job, network, cut, loaded)
     learner = learn_from(experiment, job, network, cut, resume)
@@ -96,6 +97,21 @@ def start_network(
     report = take_weights(network, weights, experiment.backend, job.manager)
     job.say(said(report, weights))
     return network, report
+
+
+def with_scaling_checked(
+    experiment: Experiment, job: Job, network: Network, weights: str
+) -> Experiment:
+    """The experiment with a warning where weights were trained on pixels of another scale."""
+    from dataclasses import replace
+
+    from medimg.training.pixel_scaling import scaling_mismatch
+
+    found = scaling_mismatch(network, weights, experiment.backend)
+    if found is None:
+        return experiment
+    told(job, found)
+    return replace(experiment, findings=(*experiment.findings, found))
 
 
 def learn_from(

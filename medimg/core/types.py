@@ -393,6 +393,10 @@ class Backend(Protocol):
             BackendError: the download failed; the hint says how to bring the file.
         """
 
+    def pretrained_scaling(self, architecture: str) -> str | None:
+        """The scaling (as in `ModelSpec`) that a network's ImageNet weights were trained with; None
+        for a network that has none. A backend may lack it."""
+
     def load(self, path: Path, spec: ModelSpec) -> Network:
         """The network that `save` wrote into the folder `path`."""
 

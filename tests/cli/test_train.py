@@ -564,3 +564,17 @@ def test_a_name_that_is_taken(train):
     assert train("a").code == 0
     answer = train("a")
     assert answer.code == 3 and "runs/a exists and is not empty" in answer.err
+
+
+def test_weights_of_a_run_that_scaled_pixels_otherwise_are_told(train, tmp_path):
+    assert train("first").code == 0
+    same = train("same", "--weights", "runs/first", "--json")
+    assert same.code == 0 and "pixel-scaling" not in same.err
+    card = tmp_path / "runs" / "first" / "model" / "model.json"
+    about = json.loads(card.read_text())
+    about["spec"]["scaling"] = "signed"
+    card.write_text(json.dumps(about))
+    other = train("other", "--weights", "runs/first", "--json")
+    assert other.code == 0, other.err
+    (found,) = [f for f in other.report["findings"] if f["check"] == "pixel-scaling"]
+    assert "'signed'" in found["message"] and "runs/first" in found["message"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from medimg.api import LoadReport, ModelSpec, RuntimeInfo
-from medimg_keras.applications import resolved
+from medimg_keras.applications import is_application, own_scaling, resolved
 from medimg_keras.architectures import ARCHITECTURES, assemble
 from medimg_keras.network import MODEL, KerasNetwork, saved_precision
 from medimg_keras.parameters import draw_weights
@@ -61,6 +61,10 @@ class KerasBackend:
             BackendError: the download failed; the hint says how to bring the file.
         """
         return read_weights(source, network.spec, network.parts)
+
+    def pretrained_scaling(self, architecture: str) -> str | None:
+        """What a network's preprocess_input does; None for one that keras.applications lacks."""
+        return own_scaling(architecture) if is_application(architecture) else None
 
     def load(self, path: Path, spec: ModelSpec) -> KerasNetwork:
         """The network saved in the folder `path`, computing in the precision it was trained in.

@@ -183,6 +183,12 @@ def test_stochastic_depth_is_reseeded_every_epoch():
     assert states[0] == states[1] and len(set(states[0] + states[2])) == 2 * len(drawing) > 10
 
 
+@pytest.mark.parametrize("name", sorted(BODIES))
+def test_the_cards_scale_as_the_weights_were_taught(name):
+    assert card_spec(name).scaling == KerasBackend().pretrained_scaling(name)
+    assert KerasBackend().pretrained_scaling("layers") is None
+
+
 # -- weights ---------------------------------------------------------------------------------------
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from medimg.api import LoadReport, ModelSpec, RuntimeInfo
-from medimg_torch.backbones import resolved
+from medimg_torch.backbones import built_by_timm, pretrained_config, resolved
 from medimg_torch.device import PRECISIONS, default_device, describe, make_deterministic
 from medimg_torch.files import WEIGHTS, read_tensors
 from medimg_torch.network import TorchNetwork
 from medimg_torch.networks import ARCHITECTURES, assemble
 from medimg_torch.pretrained import read_weights
+from medimg_torch.scaling import own_scaling
 from medimg_torch.weights import draw
 
 
@@ -56,6 +57,10 @@ class TorchBackend:
             BackendError: the download failed; the hint says how to bring the file.
         """
         return read_weights(source, network.spec, network.parts.weights)
+
+    def pretrained_scaling(self, architecture: str) -> str | None:
+        """timm's mean and standard deviation for a network; None for one that timm lacks."""
+        return own_scaling(pretrained_config(architecture)) if built_by_timm(architecture) else None
 
     def load(self, path: Path, spec: ModelSpec) -> TorchNetwork:
         """The network saved in the folder `path`, computing in the precision it was trained in.

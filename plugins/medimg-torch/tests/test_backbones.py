@@ -14,7 +14,7 @@ from medimg.api import BackendError, ModelSpec, Objective, Optimizer, UsageError
 from medimg.manager import plugins
 from medimg.testing import BACKEND_CHECKS, Trial
 from medimg.testing.backends import Batch
-from medimg_torch.backbones import pretrained_config
+from medimg_torch.backbones import BODIES, pretrained_config
 from medimg_torch.scaling import Scale, own_scaling
 from medimg_torch.timm_import import import_timm
 
@@ -244,3 +244,12 @@ def test_a_torchvision_without_its_operators_is_imported_all_the_same(tmp_path):
 def test_another_failure_of_torchvision_is_not_hidden(tmp_path):
     done = imported_with(tmp_path, "raise RuntimeError('something else')")
     assert done.returncode == 1 and "something else" in done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(BODIES))
+def test_the_cards_scale_as_the_weights_were_taught(backend, name):
+    assert card_spec(name).scaling == backend.pretrained_scaling(name)
+
+
+def test_networks_without_pretrained_weights_have_no_scaling_of_theirs(backend):
+    assert backend.pretrained_scaling("layers") is None
