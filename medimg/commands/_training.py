@@ -314,7 +314,10 @@ def ready(job: Job, recipe: Recipe, data: Data, spec: ModelSpec | None = None) -
         f"{experiment.runtime.device}, {experiment.recipe.precision}"
     )
     for finding in experiment.findings:
-        job.note(f"allowed: {finding.check}: {finding.message}", severity="warning")
+        if finding.severity == "error":
+            job.note(f"allowed: {finding.check}: {finding.message}", severity="warning")
+        else:
+            told(job, finding)
     return experiment
 
 

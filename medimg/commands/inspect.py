@@ -15,7 +15,7 @@ from medimg.commands.split import typed
 
 if TYPE_CHECKING:
     from medimg.core.scan import ScanRecord
-    from medimg.core.types import DatasetIndex
+    from medimg.core.types import DatasetIndex, Finding
 
 PERCENTILES = (1, 25, 50, 75, 99)
 PAGE = "page.html"
@@ -176,9 +176,55 @@ def counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {n:,}" for name, n in counts.items()) or "none"
 
 
+def say_augmentation(
+    job: Job,
+    index: DatasetIndex,
+    records: Mapping[str, ScanRecord],
+    result: dict[str, Any],
+    preset: str,
+    image_size: int | None,
+) -> list[Finding]:
+    """Draws the grid, and says what is anatomically wrong about the preset."""
+    from dataclasses import asdict
+
+    from medimg.commands._training import told
+    from medimg.core.cache import PixelSpec
+    from medimg.core.recipe import resolve
+    from medimg.reports.plots_augmentation import augmentation_grid
+    from medimg.training.experiment import against_anatomy, augmentation_of, default_input
+
+    recipe = resolve({"augment": preset, "image_size": image_size}, {})
+    registry = job.manager.registry()
+    name, augmentation = augmentation_of(recipe, index, registry)
+    samples = [s for s in index.part("train") or index.samples if not records[s.path].error]
+    if not samples:
+        return []
+    size, channels = default_input(recipe, index, records, registry)
+    plot = "plots/augmentation.png"
+    spec = PixelSpec(size, size, channels, recipe.resize)
+    augmentation_grid(
+        index, samples, augmentation, spec, job.folder / plot, preset=name, seed=job.seed
+    )
+    result["plots"].append(plot)
+    result["augmentation"] = {"preset": name, "image_size": size, "bounds": asdict(augmentation)}
+    found = against_anatomy(recipe, index, registry)
+    for finding in found:
+        told(job, finding)
+    return found
+
+
 @click.command("inspect", epilog="Example: medimg inspect ./chest_xray")
 @dataset_argument
 @dataset_options
+@click.option(
+    "--augment",
+    metavar="[PRESET]",
+    is_flag=False,
+    flag_value="auto",
+    help="Draw a grid of what a network will see with a preset of the registry; without a name, "
+    "the dataset's own.",
+)
+@click.option("--image-size", type=int, metavar="PX", help="Side of the network's input, there.")
 @click.option("--html", is_flag=True, help="Write a page with all of it, too.")
 @click.option("--no-cache", is_flag=True, help="Read every file again, changed or not.")
 @report_options
@@ -187,6 +233,8 @@ def command(
     layout: str | None,
     options: dict[str, str],
     positive: str | None,
+    augment: str | None,
+    image_size: int | None,
     html: bool,
     no_cache: bool,
     **common: Any,
@@ -200,6 +248,9 @@ def command(
     from medimg.core.scan_cache import ScanCache
 
     job = Job("inspect", **common)
+    if augment not in (None, "auto"):
+        # a misspelt name is told before anything is read
+        job.manager.registry().augmentation(str(augment))
     index = with_some_positive(job, job.open(dataset, layout, options, positive))
     scanned = scan_dataset(job, index, ScanCache(index.source), read_all=no_cache)
     if scanned.missing:
@@ -211,6 +262,9 @@ def command(
     from medimg.reports.plots_dataset import dataset_plots
 
     result["plots"] = dataset_plots(index, records, job.folder, job.seed)
+    seen: list[Finding] = []
+    if augment is not None:
+        seen = say_augmentation(job, index, records, result, augment, image_size)
     unreadable = sum(bool(r.error) for r in records.values())
     if unreadable:
         number = f"{unreadable} image{'s' * (unreadable != 1)}"
@@ -228,7 +282,7 @@ def command(
         result,
         index=index,
         fingerprint=fingerprint(index, {p: r.sha256 for p, r in records.items()}),
-        findings=index.findings,
+        findings=(*index.findings, *seen),
     )
     if html:
         from medimg.core.report import read_report

@@ -318,6 +318,7 @@ class DatasetCard(Card):
         image_size_px: width and height, where all are alike.
         defects: what is known to be wrong with it, a sentence each.
         augmentation, model: names of the preset and the model to take where none is given.
+        unnatural: by setting of augmentation presets, why it is anatomically wrong here.
     """
 
     name: str = ""
@@ -346,6 +347,7 @@ class DatasetCard(Card):
     citation: str | None = None
     defects: list[str] = []
     augmentation: str | None = None
+    unnatural: dict[str, str] = {}
     model: str | None = None
     recognition: Recognition | None = None
     variants: dict[str, Variant] = {}
@@ -361,6 +363,15 @@ class DatasetCard(Card):
     def _positive_is_a_class(cls, positive: str | None, info: ValidationInfo) -> str | None:
         check_classes([positive] if positive else [], info)
         return positive
+
+    @field_validator("unnatural")
+    @classmethod
+    def _settings_of_presets(cls, unnatural: dict[str, str]) -> dict[str, str]:
+        known = [n for n in AugmentationPreset.model_fields if n not in ("summary", "note")]
+        for name in unnatural:
+            if name not in known:
+                raise ValueError(f"names the setting {name!r}. {near_misses(name, known)}")
+        return unnatural
 
     @field_validator("class_titles")
     @classmethod

@@ -38,6 +38,7 @@ class InspectResult(Result):
     intensity: dict[str, Any]
     groups: dict[str, Any] | None = None
     plots: list[str] = []
+    augmentation: dict[str, Any] | None = None
     page: str | None = None
 
 

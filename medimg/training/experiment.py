@@ -245,6 +245,17 @@ def choose_model(
     return built[0], registry.models[built[0]]
 
 
+def default_input(
+    recipe: Recipe, index: DatasetIndex, records: Mapping[str, Any], registry: Registry
+) -> tuple[int, int]:
+    """(side in pixels, channels) of the network that would be trained where none is named."""
+    known = registry.datasets.get(index.card or "")
+    side = median_side(records)
+    small = "cnn2" if side <= SMALL_SIDE_PX else "cnn3"
+    card = registry.model((known.model if known else None) or small)
+    return recipe.image_size or min(card.input_size, max(8, side)), card.channels
+
+
 def choose_size(recipe: Recipe, card: ModelCard, data: Data) -> int:
     """The size asked for, else the card's, but never larger than the pictures are."""
     if recipe.image_size is not None:
@@ -263,7 +274,9 @@ def resolve_precision(asked: str, runtime: RuntimeInfo, side: int) -> str:
 # -- batches -------------------------------------------------------------------------------------
 
 
-def augmentation_of(recipe: Recipe, data: Data, registry: Registry) -> tuple[str, Augmentation]:
+def augmentation_of(
+    recipe: Recipe, index: DatasetIndex, registry: Registry
+) -> tuple[str, Augmentation]:
     """The preset asked for; `auto` takes the dataset card's, else a light one.
 
     Raises:
@@ -271,11 +284,37 @@ def augmentation_of(recipe: Recipe, data: Data, registry: Registry) -> tuple[str
     """
     name = recipe.augment
     if name == "auto":
-        known = registry.datasets.get(data.index.card or "")
+        known = registry.datasets.get(index.card or "")
         name = (known.augmentation if known else None) or DEFAULT_AUGMENTATION
     if name == "none":
         return name, Augmentation()
     return name, Augmentation.of(registry.augmentation(name).model_dump())
+
+
+def against_anatomy(recipe: Recipe, index: DatasetIndex, registry: Registry) -> list[Finding]:
+    """Where augmentation makes pictures that no patient has: a warning where a preset was chosen
+    over the dataset's own, a note where it is the dataset's own."""
+    known = registry.datasets.get(index.card or "")
+    name, augmentation = augmentation_of(recipe, index, registry)
+    if known is None:
+        return []
+    wrong = {s: why for s, why in known.unnatural.items() if getattr(augmentation, s)}
+    if not wrong:
+        return []
+    own = known.augmentation == name
+    reasons = "; ".join(f"{s.replace('_', ' ')}: {why}" for s, why in wrong.items())
+    return [
+        Finding(
+            "augmentation-anatomy",
+            "info" if own else "warning",
+            f"the augmentation {name!r} is anatomically wrong for {known.name} "
+            f"({known.modality}, {known.anatomy}): {reasons}",
+            len(wrong),
+            tuple({"setting": s, "why": why} for s, why in wrong.items()),
+            "Look at it: medimg inspect DATASET --augment "
+            f"{name}; others: --augment {known.augmentation if not own else 'light'}, none",
+        )
+    ]
 
 
 def balance_of(
@@ -391,7 +430,8 @@ def prepare(
     else:
         name = spec.name
     precision = resolve_precision(recipe.precision, runtime, min(spec.height, spec.width))
-    preset, augmentation = augmentation_of(recipe, data, registry)
+    preset, augmentation = augmentation_of(recipe, data.index, registry)
+    findings += against_anatomy(recipe, data.index, registry)
     recipe = recipe.model_copy(
         update={
             "model": name,

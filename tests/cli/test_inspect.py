@@ -165,3 +165,74 @@ def test_real_samples(shared_data, tmp_path, name, images, classes):
     assert report["dataset"]["images"] == images
     assert len(report["dataset"]["classes"]) == classes
     assert sum(report["result"]["modes"].values()) == images
+
+
+def test_the_augmentation_grid_shows_what_a_network_will_see(medimg, phantoms):
+    """The dataset's own preset, which the registry knows to be anatomically wrong, is a note."""
+    answer = medimg("inspect", phantoms, "--augment", "--name", "a", "--json")
+    assert answer.code == 0, answer.err
+    result = answer.report["result"]
+    assert result["plots"][-1] == "plots/augmentation.png"
+    assert result["augmentation"]["preset"] == "chest-xray"
+    assert result["augmentation"]["bounds"]["horizontal_flip"] is True
+    assert result["augmentation"]["image_size"] == 64
+    (finding,) = [f for f in answer.report["findings"] if f["check"] == "augmentation-anatomy"]
+    assert finding["severity"] == "info"
+    assert "heart on the right" in finding["message"]
+    plot = cv2.imread("runs/a/plots/augmentation.png")
+    assert plot is not None and plot.shape[1] > 1000
+
+
+def test_a_preset_over_the_datasets_own_is_a_warning(medimg, phantoms):
+    answer = medimg("inspect", phantoms, "--augment", "histology", "--name", "a", "--json")
+    (finding,) = [f for f in answer.report["findings"] if f["check"] == "augmentation-anatomy"]
+    assert (finding["severity"], finding["count"]) == ("warning", 2)
+    assert "vertical flip: no chest film is upside down" in finding["message"]
+    assert "Warning: augmentation-anatomy" in answer.err
+    assert medimg("inspect", phantoms, "--augment", "light", "--name", "b").code == 0
+    answer = medimg("inspect", phantoms, "--augment", "histolgy", "--name", "c")
+    assert answer.code == 2 and "Did you mean 'histology'?" in answer.err
+    assert not Path("runs/c").exists()
+
+
+def test_the_grid_is_drawn_as_training_draws(tmp_path):
+    """Row by row: the picture, then what a loader with the same seed gives in each epoch."""
+    from unittest.mock import patch
+
+    from medimg.core.augment import Augmentation
+    from medimg.core.cache import PixelSpec
+    from medimg.core.loader import Loader
+    from medimg.core.types import DatasetIndex, Sample
+    from medimg.reports import plots_augmentation as module
+
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 24, 24, 1), np.uint8)
+
+    class Arrays:
+        def read(self, path):
+            return pixels[int(path)]
+
+    samples = tuple(Sample(str(n), "ab"[n % 2], split="train") for n in range(4))
+    index = DatasetIndex("d", tmp_path, "folder", Arrays(), samples, ("a", "b"))
+    preset = Augmentation(rotation_deg=20, shift=0.1, brightness=0.2, horizontal_flip=True)
+    shown = []
+    kept = module.save
+    with patch.object(
+        module, "save", lambda figure, *a, **k: (shown.append(figure), kept(figure, *a, **k))
+    ):
+        module.augmentation_grid(
+            index,
+            list(samples),
+            preset,
+            PixelSpec(24, 24, 1),
+            tmp_path / "a.png",
+            preset="x",
+            seed=5,
+        )
+    images = [axis.images[0].get_array() for axis in shown[0].axes if axis.images]
+    loader = Loader(pixels, np.arange(4), np.arange(4) % 2, 2, 4, augmentation=preset, seed=5)
+    order = [0, 2, 1, 3]
+    for row, place in enumerate(order):
+        np.testing.assert_array_equal(images[row * 7], pixels[place].squeeze())
+        for epoch in range(6):
+            (batch,) = loader.augmented(epoch, 4)
+            np.testing.assert_array_equal(images[row * 7 + 1 + epoch], batch[place].squeeze())

@@ -487,6 +487,18 @@ def test_weights_that_do_not_fit_are_refused(train):
     assert answer.code == 2 and "the backend 'linear' takes weights of runs alone" in answer.err
 
 
+def test_augmentation_that_is_anatomically_wrong_is_said(train):
+    answer = train("a", "--augment", "histology", "--json")
+    assert answer.code == 0
+    (finding,) = [f for f in answer.report["findings"] if f["check"] == "augmentation-anatomy"]
+    assert finding["severity"] == "warning" and finding["items"] == [
+        {"setting": "horizontal_flip", "why": "a mirrored chest has its heart on the right"},
+        {"setting": "vertical_flip", "why": "no chest film is upside down"},
+    ]
+    assert "Warning: augmentation-anatomy: the augmentation 'histology'" in answer.err
+    assert "augmentation-anatomy" not in train("b", "--augment", "light").err
+
+
 def test_a_frozen_backbone_that_was_never_taught_is_said(train):
     answer = train("a", "--freeze", "backbone")
     assert answer.code == 0
