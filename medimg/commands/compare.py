@@ -284,7 +284,7 @@ def say_runs(
     say_seeds(job, result, metrics, style)
     if style in ("table", "md"):
         job.say("")
-        for text in [*map(tables.agreement_line, result["agreement"]), *result["conclusions"]]:
+        for text in result["conclusions"]:
             job.say(wrapped(f"- {text}") if style == "table" else f"- {text}")
 
 
@@ -430,6 +430,8 @@ def command(
     comparable = len(entries) > 1
     if entries:
         from medimg.reports import comparison_tables as tables
+        from medimg.reports.conclusions import agreement_line, conclusions
+        from medimg.reports.language import Words
         from medimg.training.paired_tests import check_pairs
 
         if matrix:
@@ -449,7 +451,11 @@ def command(
             else tables.columns_of(result["runs"], metrics, bool(mixed))
         )
         entries = in_order(entries, result, sort, possible, functions)
-        result["conclusions"] = tables.conclusions(result)
+        words = Words("en")
+        result["conclusions"] = [
+            *(agreement_line(row, words) for row in result["agreement"]),
+            *conclusions(result, words),
+        ]
         say_runs(job, result, shown, metrics, style, top)
         findings = [f for f in (mixed, versions_differ(entries)) if f]
     say_refused(job, refused)

@@ -1,4 +1,4 @@
-"""A comparison in words and tables: runs, paired tests, seeds, what follows from them."""
+"""A comparison in tables for terminals and files: runs, paired tests, seeds, versions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ FORMATS = {"table": "simple", "md": "github", "csv": "", "html": "html"}
 MARKS = {"best": "*", "tied": "≈"}
 COSTS = ("epochs", "seconds", "parameters")
 ALL_COSTS = (*COSTS, "trainable", "images_per_second", "device")
-LEVEL = 0.05
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -239,7 +238,7 @@ def p_value(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-# -- seeds and backends --------------------------------------------------------------------------
+# -- seeds --------------------------------------------------------------------------
 
 
 def seeds_table(groups: Rows, metrics: Sequence[str], style: str) -> str:
@@ -262,147 +261,6 @@ def spread_cell(spread: Mapping[str, Any] | None) -> str:
     if not spread or spread["mean"] is None:
         return "–"
     return f"{spread['mean']:.3f}" + ("" if spread["sd"] is None else f" (SD {spread['sd']:.3f})")
-
-
-def agreement_line(row: Mapping[str, Any]) -> str:
-    """Two backends with one recipe, in a sentence."""
-    apart = row["probability"]
-    return (
-        f"{row['a']} and {row['b']} are one recipe in {' and '.join(map(str, row['backends']))}: "
-        f"the same answer for {row['same_answers']:.1%} of {row['images']:,} images, "
-        f"probabilities {apart['mean']:.3g} apart on average, {apart['largest']:.3g} at most."
-    )
-
-
-# -- what follows --------------------------------------------------------------------------------
-
-
-def conclusions(result: Mapping[str, Any]) -> list[str]:
-    """What may be said of the runs, and what may not.
-
-    Args:
-        result: of a compare report.
-    """
-    metric = result["ranked_by"]
-    if not metric or len(result["runs"]) < 2:
-        return []
-    said = [*ranking(result, metric), *against_baseline(result, metric)]
-    for test in result["omnibus"]:
-        said.append(all_at_once(test))
-    said += beside_majority(result)
-    said.append(correction(result))
-    if result["patients"] is None:
-        said.append(
-            "Patients are unknown, so every image is taken for a patient of its own: if patients "
-            "have several, the intervals are too narrow and p too small."
-        )
-    said.append(selection(result))
-    return said
-
-
-def ranking(result: Mapping[str, Any], metric: str) -> list[str]:
-    """The best run, and those that can't be told from it."""
-    best = next((run for run in result["runs"] if run["mark"] == "best"), None)
-    if best is None:
-        return [f"No run has a value of {metric}."]
-    tied = [run["name"] for run in result["runs"] if run["mark"] == "tied"]
-    others = len(result["runs"]) - 1 - len(tied)
-    cell = best["metrics"][metric]
-    text = f"Best in {metric}: {best['name']} ({cell['value']:.3f})"
-    if not tied:
-        return [f"{text}; each of the {others} others can be told from it."]
-    names = listed(tied)
-    said = [f"{text}. It can't be told from {names} on these samples."]
-    bounds = [
-        abs(bound)
-        for pair in result["pairs"]
-        if pair["metric"] == metric
-        and pair["ci95"]
-        and best["name"] in (pair["a"], pair["b"])
-        and ({pair["a"], pair["b"]} - {best["name"]}) & set(tied)
-        for bound in pair["ci95"]
-    ]
-    if bounds:
-        said[0] += (
-            f" That does not make them alike: differences of up to {max(bounds):.3f} fit the data."
-        )
-    if metric == "auroc" and cell["ci95"] and cell["ci95"][0] <= 0.5:
-        said.append(f"The interval of {best['name']} holds 0.5: no run is shown to beat chance.")
-    return said
-
-
-def listed(names: Sequence[str], most: int = 6) -> str:
-    """
-    >>> listed(["a"]), listed(["a", "b", "c"]), listed(list("abcdefgh"), 3)
-    ('a', 'a, b and c', 'a, b, c and 5 more')
-    """
-    if len(names) > most:
-        return f"{', '.join(names[:most])} and {len(names) - most} more"
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-
-
-def against_baseline(result: Mapping[str, Any], metric: str) -> list[str]:
-    """The runs that differ from a baseline that was named."""
-    if result["baseline_chosen"] != "given" or result["family"] != "baseline":
-        return []
-    base = result["baseline"]
-    family = [p for p in result["pairs"] if p["metric"] == metric and p["family"] == "baseline"]
-    tested = [p for p in family if p["p_holm"] is not None]
-    if not tested:
-        return [f"No difference in {metric} to {base} could be tested."]
-    told = [p["a"] for p in tested if p["p_holm"] < LEVEL]
-    if not told:
-        return [f"In {metric} no run can be told from the baseline {base}."]
-    return [f"In {metric} {listed(told)} differ{'s' * (len(told) == 1)} from the baseline {base}."]
-
-
-def all_at_once(test: Mapping[str, Any]) -> str:
-    found = f"{test['test']} over the {test['runs']} runs, {test['metric']}: p {p_words(test['p'])}"
-    if test["p"] < LEVEL:
-        return f"{found}: they are not all equally often right."
-    return f"{found}: no difference among them is shown, so single pairs are not to be read."
-
-
-def beside_majority(result: Mapping[str, Any]) -> list[str]:
-    """Whether any run is shown to be right more often than the commonest class is common."""
-    floor = ((result["majority"] or {}).get("accuracy") or {}).get("value")
-    bounds = [(run["metrics"].get("accuracy") or {}).get("ci95") for run in result["runs"]]
-    if floor is None or not all(bounds) or any(b[0] > floor for b in bounds if b):
-        return []
-    return [
-        "No run is shown to be right more often than always answering the commonest class "
-        f"({floor:.3f}): every interval of accuracy reaches down to that."
-    ]
-
-
-def p_words(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
-
-
-def correction(result: Mapping[str, Any]) -> str:
-    """What Holm's correction is over."""
-    over = {
-        "baseline": f"the runs against {result['baseline']}",
-        "all pairs": "all pairs of runs",
-    }[result["family"]]
-    text = (
-        f"Holm's correction is over {over}, within each metric; told apart means p < 0.05 after it."
-    )
-    if any(pair["family"] == "best" for pair in result["pairs"]):
-        text += " The marks are from a family of their own: the runs against the best."
-    return text
-
-
-def selection(result: Mapping[str, Any]) -> str:
-    count = len(result["runs"])
-    text = (
-        f"Picking the best of {count} by this table is selection: its value flatters it; confirm "
-        "it on new data."
-    )
-    if result["looks"]:
-        times = "once" if result["looks"] == 1 else f"{result['looks']} times"
-        text += f" This {result['split']} part has been looked at {times}."
-    return text
 
 
 # -- versions of a dataset -----------------------------------------------------------------------

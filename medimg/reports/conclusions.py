@@ -1,0 +1,135 @@
+"""What may be said of the runs of a comparison, and what may not, in either language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from medimg.reports.language import Words
+
+LEVEL = 0.05
+
+
+def conclusions(result: Mapping[str, Any], words: Words) -> list[str]:
+    """Sentences that follow from a compare report's `result`, in the order of their weight."""
+    metric = result.get("ranked_by")
+    if not metric or len(result["runs"]) < 2:
+        return []
+    said = [*ranking(result, metric, words), *against_baseline(result, metric, words)]
+    for test in result["omnibus"]:
+        key = "conclude.q_differs" if test["p"] < LEVEL else "conclude.q_same"
+        name = words.inside(test["metric"])
+        said.append(words(key, runs=test["runs"], metric=name, p=p_words(test["p"], words)))
+    said += beside_majority(result, words)
+    said.append(correction(result, words))
+    if result["patients"] is None:
+        said.append(words("conclude.patients"))
+    said.append(selection(result, words))
+    return said
+
+
+def ranking(result: Mapping[str, Any], metric: str, words: Words) -> Iterator[str]:
+    """The best run, and those that can't be told from it."""
+    best = next((run for run in result["runs"] if run["mark"] == "best"), None)
+    if best is None:
+        yield words("conclude.none", metric=words.inside(metric))
+        return
+    tied = [run["name"] for run in result["runs"] if run["mark"] == "tied"]
+    cell = best["metrics"][metric]
+    told = {
+        "metric": words.inside(metric),
+        "best": best["name"],
+        "value": words.number(cell["value"]),
+    }
+    others = len(result["runs"]) - 1
+    if not tied:
+        key = "conclude.alone_one" if others == 1 else "conclude.alone"
+        yield words(key, **told, others=words.count(others))
+        return
+    sentence = words("conclude.tied", **told, tied=words.listed(tied))
+    bounds = list(bounds_of(result["pairs"], metric, best["name"], set(tied)))
+    if bounds:
+        sentence += " " + words("conclude.not_alike", most=words.number(max(bounds)))
+    yield sentence
+    if metric == "auroc" and cell.get("ci95") and cell["ci95"][0] <= 0.5:
+        yield words("conclude.chance", best=best["name"])
+
+
+def bounds_of(
+    pairs: Sequence[Mapping[str, Any]], metric: str, best: str, tied: set[str]
+) -> Iterator[float]:
+    """How far the intervals of differences to the best reach."""
+    for pair in pairs:
+        runs = {pair["a"], pair["b"]}
+        if pair["metric"] == metric and best in runs and runs & tied and pair["ci95"]:
+            yield from map(abs, pair["ci95"])
+
+
+def against_baseline(result: Mapping[str, Any], metric: str, words: Words) -> Iterator[str]:
+    """The runs that differ from a baseline that was named."""
+    if result.get("baseline_chosen") != "given" or result.get("family") != "baseline":
+        return
+    told = {"metric": words.inside(metric), "baseline": result["baseline"]}
+    tested = [
+        pair
+        for pair in result["pairs"]
+        if (pair["metric"], pair["family"]) == (metric, "baseline") and pair["p_holm"] is not None
+    ]
+    names = [pair["a"] for pair in tested if pair["p_holm"] < LEVEL]
+    if not tested:
+        yield words("conclude.untested", **told)
+    elif not names:
+        yield words("conclude.no_difference", **told)
+    else:
+        key = "conclude.differs" if len(names) == 1 else "conclude.differ"
+        yield words(key, **told, names=words.listed(names))
+
+
+def beside_majority(result: Mapping[str, Any], words: Words) -> Iterator[str]:
+    """Whether any run is shown to be right more often than the commonest class is common."""
+    floor = ((result.get("majority") or {}).get("accuracy") or {}).get("value")
+    bounds = [(run["metrics"].get("accuracy") or {}).get("ci95") for run in result["runs"]]
+    if floor is not None and all(bounds) and not any(b[0] > floor for b in bounds if b):
+        yield words("conclude.majority", value=words.number(floor))
+
+
+def p_words(p: float, words: Words) -> str:
+    """
+    >>> p_words(0.0312, Words("es")), p_words(1e-9, Words("en"))
+    ('= 0,031', '< 0.001')
+    """
+    return words.marked("< 0.001" if p < 0.001 else f"= {p:.3f}")
+
+
+def correction(result: Mapping[str, Any], words: Words) -> str:
+    """What Holm's correction is over."""
+    if result["family"] == "all pairs":
+        return words("conclude.holm_pairs")
+    told = words("conclude.holm_baseline", baseline=result["baseline"])
+    if any(pair["family"] == "best" for pair in result["pairs"]):
+        told += " " + words("conclude.holm_best")
+    return told
+
+
+def selection(result: Mapping[str, Any], words: Words) -> str:
+    told = words("conclude.selection", count=words.count(len(result["runs"])))
+    looks = result.get("looks")
+    if not looks:
+        return told
+    times = words("say.times_once") if looks == 1 else words("say.times", count=words.count(looks))
+    return f"{told} {words('conclude.looks', split=words.part(result['split']), times=times)}"
+
+
+def agreement_line(row: Mapping[str, Any], words: Words) -> str:
+    """Two backends with one recipe, in a sentence."""
+    apart = row["probability"]
+    return words(
+        "say.agreement",
+        a=row["a"],
+        b=row["b"],
+        backends=words.listed([str(name) for name in row["backends"]]),
+        same=words.share(row["same_answers"]),
+        images=words.count(row["images"]),
+        mean=words.marked(f"{apart['mean']:.3g}"),
+        largest=words.marked(f"{apart['largest']:.3g}"),
+    )

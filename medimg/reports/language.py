@@ -1,0 +1,187 @@
+"""What the pages say, in English and Spanish: phrases, numbers, and what stood in reports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+LANGUAGES = ("en", "es")
+HERE = Path(__file__).parent
+NO_BREAK = "\u00a0"
+
+
+@cache
+def table(name: str) -> Any:
+    """A YAML file beside this module."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load((HERE / f"{name}.yaml").read_text(encoding="utf-8"), Loader=loader)
+
+
+@dataclass(frozen=True)
+class Words:
+    """One language.
+
+    Args:
+        language: `en` or `es`.
+    """
+
+    language: str = "en"
+
+    @property
+    def place(self) -> int:
+        return LANGUAGES.index(self.language)
+
+    def __call__(self, key: str, **values: Any) -> str:
+        """A phrase of words.yaml, filled in.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return table("words")[key][self.place].format(**values)
+
+    def either(self, key: str, otherwise: str) -> str:
+        """A phrase, or what stands for it where there is none (a stranger's metric)."""
+        found = table("words").get(key)
+        return found[self.place] if found else otherwise
+
+    def answer(self, key: str, **values: Any) -> str:
+        """What medimg says of an item of a checklist."""
+        return table("checklists")["answers"][key][self.place].format(**values)
+
+    def items(self, checklist: str) -> dict[str, str]:
+        """The items of `claim` or `tripod`."""
+        return {item: words[self.place] for item, words in table("checklists")[checklist].items()}
+
+    # -- numbers ---------------------------------------------------------------------------------
+
+    def number(self, value: float | None, digits: int = 3) -> str:
+        """
+        >>> Words("en").number(0.7211), Words("es").number(0.7211), Words("en").number(None)
+        ('0.721', '0,721', '–')
+        """
+        if value is None:
+            return "–"
+        return self.marked(f"{value:.{digits}f}")
+
+    def brief(self, value: float) -> str:
+        """Four significant digits: learning rates and the like."""
+        return self.marked(f"{value:.4g}")
+
+    def marked(self, text: str) -> str:
+        """A number with the language's decimal mark."""
+        return text.replace(".", ",") if self.language == "es" else text
+
+    def count(self, value: int | None) -> str:
+        r"""
+        >>> Words("en").count(5216), Words("es").count(5216), Words("es").count(134272835)
+        ('5,216', '5216', '134\xa0272\xa0835')
+        """
+        if value is None:
+            return "–"
+        if self.language == "en":
+            return f"{value:,}"
+        return f"{value:,}".replace(",", NO_BREAK) if abs(value) >= 10_000 else str(value)
+
+    def share(self, value: float | None, digits: int = 1) -> str:
+        """A share in percent; Spanish sets a blank before the sign."""
+        if value is None:
+            return "–"
+        blank = NO_BREAK if self.language == "es" else ""
+        return self.marked(f"{100 * value:.{digits}f}") + f"{blank}%"
+
+    def interval(self, bounds: Sequence[float] | None, digits: int = 3, sign: bool = False) -> str:
+        """`0.609 to 0.811`; empty where there is none."""
+        if not bounds:
+            return ""
+        plus = "+" if sign else ""
+        low, high = (self.marked(f"{b:{plus}.{digits}f}") for b in bounds)
+        return f"{low} {'a' if self.language == 'es' else 'to'} {high}"
+
+    def with_interval(self, cell: Any, digits: int = 3) -> str:
+        """`0.721 (0.609 to 0.811)`."""
+        if not cell or cell.get("value") is None:
+            return "–"
+        told = self.number(cell["value"], digits)
+        bounds = self.interval(cell.get("ci95"), digits)
+        return f"{told} ({bounds})" if bounds else told
+
+    def p_value(self, p: float | None) -> str:
+        if p is None:
+            return "–"
+        return self.marked("<0.001" if p < 0.001 else f"{p:.3f}")
+
+    def duration(self, seconds: float | None) -> str:
+        from medimg.reports.comparison_tables import duration
+
+        return "–" if seconds is None else self.marked(duration(seconds))
+
+    # -- names -----------------------------------------------------------------------------------
+
+    def metric(self, name: str) -> str:
+        return self.either(f"metric.{name}", name.replace("_", " "))
+
+    def inside(self, name: str) -> str:
+        """A metric's name within a sentence: capitals only where it is an abbreviation."""
+        told = self.metric(name)
+        return told if told[1:2].isupper() or told[1:2].isdigit() else told[:1].lower() + told[1:]
+
+    def setting(self, name: str) -> str:
+        return self.either(f"setting.{name}", name.replace("_", " "))
+
+    def part(self, name: str) -> str:
+        return self.either(f"value.part.{name}", name)
+
+    def listed(self, names: Sequence[str], most: int = 6) -> str:
+        """
+        >>> Words("en").listed(["a", "b", "c"]), Words("es").listed(["a", "b"])
+        ('a, b and c', 'a y b')
+        """
+        if len(names) > most:
+            some = ", ".join(names[:most])
+            return self("say.and_more", names=some, count=self.count(len(names) - most))
+        return f" {self('say.and')} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+    def images(self, images: int, patients: int | None) -> str:
+        """`142 images of 100 patients`."""
+        if patients:
+            told = {"images": self.count(images), "patients": self.count(patients)}
+            return self("value.images_patients", **told)
+        return self("value.images_only", images=self.count(images))
+
+    def errors(self, count: int) -> str:
+        return self("say.error_one") if count == 1 else self("say.errors", count=self.count(count))
+
+    def warnings(self, count: int) -> str:
+        told = self.count(count)
+        return self("say.warning_one") if count == 1 else self("say.warnings", count=told)
+
+    # -- what stood in a report ------------------------------------------------------------------
+
+    def phrase(self, text: str | None) -> str:
+        """A method or reason of a report in this language; as it stands where it is not known."""
+        if not text or self.language == "en":
+            return text or ""
+        for pattern, translation in table("phrases"):
+            if found := re.match(pattern, text):
+                counts = re.compile(r"\d{1,3}(?:,\d{3})+")
+                told = found.expand(translation)
+                return counts.sub(lambda m: self.count(int(m[0].replace(",", ""))), told)
+        return text
+
+    def clauses(self, text: str | None) -> str:
+        """Phrases with semicolons between them, each in this language."""
+        return "; ".join(self.phrase(clause) for clause in (text or "").split("; "))
+
+    def knows(self, text: str | None) -> bool:
+        """Whether `phrase` gives it in this language."""
+        return self.language == "en" or not text or self.phrase(text) != text
+
+    def finding(self, check: str) -> str | None:
+        """What a check finds, where the page's language is not that of its message."""
+        return None if self.language == "en" else table("findings").get(check)

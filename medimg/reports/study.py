@@ -1,0 +1,230 @@
+"""What a run folder holds, for its report: training, evaluation, split, predictions, verify."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from medimg.core.errors import InputError, MedimgError
+from medimg.core.report import read_report
+from medimg.core.runs import RECIPE, SPLITS, Predictions, read_predictions
+from medimg.training.comparison import EVALUATED, TRAINED, evaluations
+
+PARTS = ("test", "val", "train")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A run, or an evaluation of predictions made elsewhere.
+
+    Args:
+        folder: where the report goes.
+        training: report of the training; None where it was made elsewhere.
+        evaluation: report of the evaluation that is told about, and its `place`; None before any.
+    """
+
+    folder: Path
+    training: dict[str, Any] | None
+    evaluation: dict[str, Any] | None
+    place: Path | None
+
+    @property
+    def name(self) -> str:
+        return self.folder.name or self.folder.resolve().name
+
+    @property
+    def trained(self) -> dict[str, Any]:
+        """The result of the training; empty where there is none."""
+        return (self.training or {}).get("result") or {}
+
+    @property
+    def evaluated(self) -> dict[str, Any]:
+        """The result of the evaluation; empty where there is none."""
+        return (self.evaluation or {}).get("result") or {}
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the evaluation says of the training."""
+        return self.evaluated.get("training") or {}
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The training's report, else the evaluation's."""
+        return self.training or self.evaluation or {}
+
+    @property
+    def dataset(self) -> dict[str, Any]:
+        """The data that the run was trained on, else those it was evaluated on."""
+        return self.first.get("dataset") or {}
+
+    @property
+    def tested(self) -> dict[str, Any]:
+        """The data that it was evaluated on."""
+        return (self.evaluation or {}).get("dataset") or self.dataset
+
+    @property
+    def backend(self) -> dict[str, Any]:
+        found = (self.first.get("environment") or {}).get("backend") or {}
+        return {"name": self.told.get("backend"), **found} if found else dict(found)
+
+    @property
+    def model(self) -> str | None:
+        return self.trained.get("model") or self.told.get("model")
+
+    @property
+    def classes(self) -> list[str]:
+        matrix = self.evaluated.get("confusion_matrix") or {}
+        return list(matrix.get("labels") or self.dataset.get("classes") or ())
+
+    @property
+    def positive(self) -> str | None:
+        return self.evaluated.get("positive") or self.dataset.get("positive")
+
+    @property
+    def threshold(self) -> dict[str, Any] | None:
+        return self.evaluated.get("threshold") or self.trained.get("threshold")
+
+    @property
+    def is_external(self) -> bool:
+        """Whether it was evaluated on other data than those of training."""
+        if self.evaluated.get("external"):
+            return True
+        prints = [d.get("fingerprint") for d in (self.dataset, self.tested)]
+        return bool(self.training and self.evaluation and all(prints) and prints[0] != prints[1])
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """Every setting of the training; empty where it was made elsewhere."""
+        from medimg.core.recipe import read_recipe
+
+        file = self.folder / RECIPE
+        try:
+            return read_recipe(file) if file.is_file() else dict(self.told.get("recipe") or {})
+        except MedimgError:
+            return dict(self.told.get("recipe") or {})
+
+    @cached_property
+    def predictions(self) -> Predictions | None:
+        """Of the evaluation, else of validation; None where they can't be read."""
+        file = self.place / "predictions.csv" if self.place else None
+        file = file or self.folder / "predictions" / "val.csv"
+        try:
+            return read_predictions(file)
+        except MedimgError:
+            return None
+
+    @cached_property
+    def parts(self) -> Parts | None:
+        """Images and patients by part; None where there is no splits.csv."""
+        return read_parts(self.folder / SPLITS)
+
+    @cached_property
+    def verified(self) -> tuple[str, dict[str, Any]] | None:
+        """The newest verify report of these very data beside the run, and its folder's name."""
+        wanted = self.dataset.get("fingerprint")
+        found = []
+        for file in self.folder.resolve().parent.glob("*/report.json") if wanted else ():
+            report = plain_report(file)
+            if (
+                report.get("command") == "verify"
+                and (report.get("dataset") or {}).get("fingerprint") == wanted
+            ):
+                found.append((str(report.get("created")), file.parent.name, report))
+        if not found:
+            return None
+        _, name, report = max(found, key=lambda row: row[:2])
+        return name, report
+
+    def findings(self, which: str) -> list[dict[str, Any]]:
+        """Of `training` or `evaluation`, worst first."""
+        report = self.training if which == "training" else self.evaluation
+        rank = {"error": 0, "warning": 1, "info": 2}
+        rows = list((report or {}).get("findings") or ())
+        return sorted(rows, key=lambda row: rank.get(row["severity"], 3))
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Images and patients of each part; `shared`: patients in two parts or more."""
+
+    images: Mapping[str, int]
+    patients: Mapping[str, int]
+    shared: int | None
+
+
+def read_parts(file: Path) -> Parts | None:
+    """What a run's splits.csv says; None where it can't be read."""
+    images: dict[str, int] = defaultdict(int)
+    people: dict[str, set[str]] = defaultdict(set)
+    unknown = False
+    try:
+        with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as text:
+            for row in csv.DictReader(text):
+                part = row["split"]
+                if not part:
+                    continue
+                images[part] += 1
+                if row.get("group"):
+                    people[part].add(row["group"])
+                else:
+                    unknown = True
+    except (OSError, KeyError, csv.Error):
+        return None
+    where: dict[str, int] = defaultdict(int)
+    for found in people.values():
+        for patient in found:
+            where[patient] += 1
+    order: list[str] = [part for part in ("train", "val", "test") if part in images]
+    order += [part for part in images if part not in order]
+    shared = None if unknown or not where else sum(times > 1 for times in where.values())
+    return Parts(
+        {part: images[part] for part in order},
+        {} if shared is None else {part: len(people[part]) for part in order},
+        shared,
+    )
+
+
+def plain_report(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def read_study(folder: Path, split: str | None = None) -> Study:
+    """A run folder, or an evaluation that stands alone.
+
+    Args:
+        split: which evaluation; default the newest on test, else on val, else on train.
+    Raises:
+        InputError: it is no such folder, or holds no such evaluation.
+    """
+    report = read_report(folder / "report.json")
+    command = report.get("command")
+    if command == EVALUATED:
+        return Study(folder, None, report, folder)
+    if command not in TRAINED:
+        raise InputError(
+            f"{folder} holds a report of medimg {command}, of which no page is made",
+            "Give a run of train, finetune, evaluate or compare.",
+        )
+    for part in (split,) if split else PARTS:
+        found = evaluations(folder, part)
+        own = (report.get("dataset") or {}).get("fingerprint")
+        at_home = [r for r in found if (r[1].get("dataset") or {}).get("fingerprint") == own]
+        if found:
+            place, evaluation = (at_home or found)[-1]
+            return Study(folder, report, evaluation, place)
+    if split:
+        raise InputError(
+            f"{folder.name} has not been evaluated on {split}",
+            f"medimg evaluate {folder} --split {split}",
+        )
+    return Study(folder, report, None, None)
