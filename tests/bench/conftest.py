@@ -15,8 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import pytest
 from tabulate import tabulate
+
+from medimg.core.workers import one_thread_a_call, pieces
 
 HERE = Path(__file__).parent
 # folder of the samples, and the suffix of its images
@@ -86,6 +89,28 @@ def run_command(tmp_path_factory) -> Callable[..., Run]:
         seconds = time.perf_counter() - started
         assert process.returncode == 0, log.read_text()[-2000:]
         return Run(seconds, peak)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def decode_only() -> Callable[[Path, list[str]], float]:
+    """A function that only reads and decodes files with cv2, and gives the seconds.
+
+    They are shared out over the cores as the scan does it.
+    """
+
+    def run(folder: Path, paths: list[str]) -> float:
+        started = time.perf_counter()
+        with one_thread_a_call():
+            for _, shape in pieces(
+                paths,
+                lambda block: [
+                    cv2.imread(f"{folder}/{p}", cv2.IMREAD_UNCHANGED).shape for p in block
+                ],
+            ):
+                assert shape
+        return time.perf_counter() - started
 
     return run
 
