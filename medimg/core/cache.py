@@ -128,7 +128,7 @@ def kept_files() -> list[Kept]:
     return [
         Kept("pixels", "decoded and resized pictures", tuple(sorted(folder.glob("pixels/*")))),
         Kept("features", "what frozen backbones gave", tuple(sorted(folder.glob("features/*")))),
-        Kept("scans", "what verify and inspect know", tuple(sorted(folder.glob("scans.sqlite*")))),
+        Kept("scans", "what verify and inspect know", tuple(sorted(folder.glob("scans*.sqlite*")))),
     ]
 
 

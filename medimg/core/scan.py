@@ -119,22 +119,28 @@ class ScanRecord(NamedTuple):
     error: str = ""
     kind: str = ""
 
-    def to_json(self) -> list[Any]:
-        """Its values in order, as JSON can hold them."""
-        return self.values(lambda array: array.tobytes().hex())
+    def packed(self) -> tuple[list[Any], bytes | None]:
+        """Its values in order as JSON can hold them, and all arrays one after the other."""
+        values = self.values(np.ndarray.tobytes)
+        arrays = [values[place] for place in ARRAYS]
+        for place in ARRAYS:
+            values[place] = None
+        return values, None if None in arrays else b"".join(arrays)
 
     @classmethod
-    def from_json(cls, values: list[Any]) -> ScanRecord:
-        """The record that `to_json` gave.
+    def unpacked(cls, values: list[Any], arrays: bytes | None) -> ScanRecord:
+        """The record that `packed` gave.
 
         Raises:
             ValueError, TypeError: it gave something else.
         """
-        values = [tuple(v) if isinstance(v, list) else v for v in values]
-        for place in ARRAYS:
-            if values[place] is not None:
-                values[place] = bytes.fromhex(values[place])
-        return restored(values)
+        for place in SEVERAL:
+            values[place] = tuple(values[place])
+        start = 0
+        for place, (kept, shape) in ARRAYS.items() if arrays is not None else ():
+            values[place] = np.ndarray(shape, kept, arrays, start)
+            start += values[place].nbytes
+        return cls._make(values)
 
     def values(self, packed: Callable[[np.ndarray], Any]) -> list[Any]:
         """Its values in order, arrays as `packed` makes them."""
@@ -151,8 +157,8 @@ ARRAYS: dict[int, tuple[type, tuple[int, ...]]] = {
     ScanRecord._fields.index("features"): (np.float32, (len(FEATURE_NAMES),)),
     ScanRecord._fields.index("thumbnail"): (np.uint8, (SMALL_HEIGHT // 2, SMALL_WIDTH // 2)),
 }
-
-
+# values that JSON has as lists
+SEVERAL = (ScanRecord._fields.index("percentiles"), ScanRecord._fields.index("private"))
 # of a file that an interrupted scan did not reach
 NOT_READ = ScanRecord("", error="it was not read: the scan was interrupted", kind="not-read")
 

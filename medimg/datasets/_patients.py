@@ -27,6 +27,15 @@ CUT_NAME = re.compile(
     re.IGNORECASE,
 )
 MANY_PATIENTS = 20
+# so many in each class, so many images each in the middle of them
+PATIENTS_A_CLASS, IMAGES_A_PATIENT = 5, 2
+# what a patient may have several of
+PIECE_NAME = re.compile(
+    r"(scan|series|study|session|visit|slide|video|clip|seq(uence)?|frames?|stack|roi|tile|patch"
+    r"|imgs?|images?|lesion|week|month|day|year|roll|page)[ _-]?\d+",
+    re.IGNORECASE,
+)
+YEAR = re.compile(r"(19|20)\d\d([ _-]?\d\d){0,2}")
 
 
 @dataclass(frozen=True)
@@ -181,3 +190,44 @@ def names_inside(folder: Folder) -> frozenset[str]:
 def deepest(folder: Folder, name: str) -> Folder:
     """The folder of that name in a folder, or in the train, val and test folders in it."""
     return next(f for f in folder.walk() if f.name == name and f.holds_images)
+
+
+# -- patients inside classes ---------------------------------------------------------------------
+
+
+def patients_in_classes(level: Level, classes: Sequence[str]) -> dict[str, str]:
+    """Path to patient, where patients have folders in the class folders; empty if that isn't sure.
+
+    It is where all images lie in such folders, many in each class, several images each, called
+    alike and numbered (`patient003`, `LIDC-IDRI-0003`), and no name stands twice: numbers that
+    count anew in each class or split are no ids.
+    """
+    held = [f for _, parent in level.parents for f in parent.holding() if f.name in classes]
+    inner = [folder.holding() for folder in held]
+    if not held or any(folder.images for folder in held):
+        return {}
+    by_class = Counter(folder.name for folder, own in zip(held, inner, strict=True) for _ in own)
+    folders = [f for own in inner for f in own]
+    names = {f.name for f in folders}
+    if min(by_class.values()) < PATIENTS_A_CLASS or len(names) < len(folders):
+        return {}
+    images = sorted(sum(1 for _ in f.below()) for f in folders)
+    sure = images[len(images) // 2] >= IMAGES_A_PATIENT and all(map(like_an_id, names))
+    if not sure or len({shape_of(name) for name in names}) > 1:
+        return {}
+    return {path: folder.name for folder in folders for path in folder.below()}
+
+
+def like_an_id(name: str) -> bool:
+    """Whether a numbered folder may be a patient rather than a part, a piece, a grade or a year."""
+    others = (CUT_NAME, CLASS_WORDS, PART_NAME, PIECE_NAME, YEAR)
+    return any_digits([name]) and not any(pattern.fullmatch(name) for pattern in others)
+
+
+def shape_of(name: str) -> str:
+    """A name without its numbers.
+
+    >>> shape_of("LIDC-IDRI-0003"), shape_of("P7")
+    ('lidc-idri-#', 'p#')
+    """
+    return re.sub(r"\d+", "#", name.lower())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import islice
@@ -187,8 +187,10 @@ def stem_of(path: str) -> str:
     return match["image"] if match else stem
 
 
-def named_masks(paths: Iterable[str]) -> set[str]:
+def named_masks(paths: Sequence[str]) -> set[str]:
     """The paths whose stem is that of another image in the folder, with `_mask` after it."""
+    if not any("_mask" in path.lower() for path in paths):
+        return set()
     stems = {path: os.path.splitext(path)[0] for path in paths}
     known = set(stems.values())
     matches = {path: MASK_NAME.fullmatch(stem) for path, stem in stems.items()}

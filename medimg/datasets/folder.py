@@ -1,7 +1,8 @@
 """A folder for each class, with or without train, val and test folders around them.
 
 `root/NORMAL/*.png`, `root/train/NORMAL/*.png`, both nested in further folders; deeper folders
-below a class belong to it.
+below a class belong to it. Where those are surely patients (`root/NORMAL/patient003/*.png`), they
+are read as such.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from medimg.api import (
@@ -27,7 +29,12 @@ from medimg.api import (
     near_misses,
 )
 from medimg.core.index import dataset_name, files, listed, with_patient_options
-from medimg.datasets._patients import Inside, classes_inside, patient_shape
+from medimg.datasets._patients import (
+    Inside,
+    classes_inside,
+    patient_shape,
+    patients_in_classes,
+)
 from medimg.datasets._tree import Folder, Level, Tree, class_level, read_tree, split_level
 
 # folders that a download was cut into, not classes
@@ -149,18 +156,24 @@ def found_classes(path: Path, tree: Tree, layout: str) -> DatasetIndex:
             or "Put each class's images into a folder of its name, or give a table: "
             "-o labels=FILE.csv (columns image, label)",
         )
-    inside = classes_inside(splits)
-    if inside:
-        raise which_classes(path, inside)
+    unclear = classes_inside(splits)
+    if unclear:
+        raise which_classes(path, unclear)
     samples: list[Sample] = []
     declared: set[tuple[str | None, str]] = set()
     for split, parent in level.parents:
         for folder in parent.folders:
             if folder.name in names:
-                found = class_samples(folder, split)
-                samples += found
-                declared |= {(s, folder.name) for s in splits_of(found, split)}
-    return assemble(path, tree, layout, samples, declared, describe(splits, names))
+                own = class_samples(folder, split)
+                samples += own
+                declared |= {(s, folder.name) for s in splits_of(own, split)}
+    reason, patients = describe(splits, names), None
+    inside = patients_in_classes(level, names)
+    if inside:
+        samples = [replace(s, group=inside[s.path]) for s in samples]
+        patients = "folders in the class folders"
+        reason += f", and in them {counted(len({*inside.values()}), 'folder')} of patients"
+    return assemble(path, tree, layout, samples, declared, reason, patients=patients)
 
 
 def which_classes(path: Path, inside: Inside) -> UsageError:

@@ -48,7 +48,7 @@ def test_records_come_back_as_they_were(cache):
     assert set(found) == set(NAMES)
     for name, record in records.items():
         again = found[name]
-        assert again.to_json() == record.to_json()
+        assert again.packed() == record.packed()
         assert again.percentiles == record.percentiles and again.private == record.private
         if record.histogram is not None:
             np.testing.assert_array_equal(again.histogram, record.histogram)

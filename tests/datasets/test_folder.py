@@ -389,3 +389,54 @@ def test_masks_in_a_folder_of_the_class_are_no_images(tmp_path, mask):
     index = Reader().read(tmp_path, {})
     assert len(index) == 6 and not any("masks" in s.path for s in index.samples)
     assert any("6 segmentation masks" in f.message for f in index.findings)
+
+
+def in_folders(folders_by_class, images=2):
+    return [
+        f"{label}/{folder}/{n}.png"
+        for label, folders in folders_by_class.items()
+        for folder in folders
+        for n in range(images)
+    ]
+
+
+@pytest.mark.parametrize("name", ["patient{:03}", "LIDC-IDRI-{:04}", "P{}", "{}"])
+def test_patients_in_class_folders_are_read_where_that_is_sure(tree, name):
+    root = tree(*in_folders({"a": map(name.format, range(6)), "b": map(name.format, range(6, 12))}))
+    index = read(root)
+    assert index.patients == "folders in the class folders"
+    assert {s.path: s.group for s in index.samples} == {
+        s.path: s.path.split("/")[1] for s in index.samples
+    }
+    assert "12 folders of patients" in index.reason and index.classes == ("a", "b")
+    assert {s.group for s in read(root, group="none").samples} == {None}
+
+
+def test_patients_in_class_folders_of_splits(tree):
+    paths = [
+        f"{split}/{label}/pat_{20 * i + 10 * j + n}/{k}.png"
+        for i, split in enumerate(("train", "test"))
+        for j, label in enumerate(("covid", "normal"))
+        for n in range(6)
+        for k in range(2)
+    ]
+    index = read(tree(*paths))
+    assert index.samples[0].group == "pat_20" and len({s.group for s in index.samples}) == 24
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        in_folders({"a": [f"p{n}" for n in range(6)], "b": [f"p{n}" for n in range(6)]}),
+        in_folders({"a": [f"p{n}" for n in range(4)], "b": [f"p{n}" for n in range(9, 15)]}),
+        in_folders({"a": [f"p{n}" for n in range(6)], "b": [f"p{n}" for n in range(9, 15)]}, 1),
+        in_folders({"a": [f"scan{n}" for n in range(6)], "b": [f"scan{n}" for n in range(9, 15)]}),
+        in_folders({"a": map(str, range(2001, 2007)), "b": map(str, range(2011, 2017))}),
+        in_folders({"a": [f"s{n}" for n in range(6)], "b": [f"x{n}" for n in range(9, 15)]}),
+        [*in_folders({"a": [f"p{n}" for n in range(6)], "b": [f"p{n}" for n in range(9, 15)]}),
+         "a/loose.png"],
+    ],
+    ids=["numbered anew", "few", "one image each", "scans", "years", "unlike", "loose images"],
+)  # fmt: skip
+def test_folders_in_class_folders_that_may_be_anything_are_no_patients(tree, paths):
+    assert {s.group for s in read(tree(*paths)).samples} == {None}
