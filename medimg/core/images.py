@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from dataclasses import dataclass
 
 import cv2
@@ -24,6 +25,8 @@ JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 PROGRESSIVE = 0xC2
 # strips, tiles: the tags of their offsets and lengths
 TIFF_DATA = ((273, 279), (324, 325))
+# compressions of a TIFF whose data end with a check sum
+DEFLATED = (8, 32946)
 MOST_TIFF_VALUES = 1_000_000
 # libjpeg fills blocks for which there are no data with this grey
 MISSING_LEVEL, BLOCK_PX = 128, 8
@@ -58,8 +61,9 @@ class Header:
     """What a file says of itself before it is decoded; sizes in pixels, None where unknown.
 
     `parts` are a JPEG's segments and a PNG's further chunks that hold metadata: (kind, start of
-    the body, its end); `whole` says whether a PNG's chunks or a TIFF's strips are all there,
-    `progressive` whether a JPEG is saved as several scans of the whole picture.
+    the body, its end), or a TIFF's strips and tiles where those carry check sums; `whole` says
+    whether a PNG's chunks or a TIFF's strips are all there, `progressive` whether a JPEG is saved
+    as several scans of the whole picture.
     """
 
     format: str
@@ -187,15 +191,21 @@ def tiff_header(data: bytes) -> Header:
     width, height, depth, samples = (
         fields.get(tag, [missing])[0] for tag, missing in ((256, 0), (257, 0), (258, 8), (277, 1))
     )
-    ends = [
-        start + length
+    places = [
+        ("strip", start, start + length)
         for offsets, counts in TIFF_DATA
         for start, length in zip(fields.get(offsets, ()), fields.get(counts, ()), strict=False)
     ]
+    summed = fields.get(259, [0])[0] in DEFLATED
     mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(samples)
     mode = f"{mode};16" if depth == 16 and mode else mode
     return Header(
-        TIFF, width or None, height or None, mode, whole=max(ends, default=0) <= len(data)
+        TIFF,
+        width or None,
+        height or None,
+        mode,
+        tuple(places) if summed else (),
+        whole=max((end for *_, end in places), default=0) <= len(data),
     )
 
 
@@ -273,6 +283,22 @@ def ends_early(data: bytes, header: Header, image: np.ndarray) -> bool:
         return not np.array_equal(unpack_bgr(more), image)
     except UnreadableImage:
         return False
+
+
+def is_damaged(data: bytes, header: Header) -> bool:
+    """Whether check sums say so of a TIFF, which decoders pass over; PNG's are theirs to look at.
+
+    JPEG, WebP, BMP and other TIFFs have none: a change in the middle that leaves their length is
+    another picture to every decoder.
+    """
+    if header.format != TIFF:
+        return False
+    try:
+        for _, start, end in header.parts:
+            zlib.decompress(data[start:end])
+    except zlib.error:
+        return True
+    return False
 
 
 def bmp_is_whole(data: bytes) -> bool:

@@ -20,6 +20,7 @@ from medimg.core.images import (
     UnreadableImage,
     check_file,
     ends_early,
+    is_damaged,
     plain_array,
     to_bytes,
     unpack_bgr,
@@ -296,6 +297,8 @@ def unpacked(opened: Opened) -> np.ndarray | ScanRecord:
         image = unpack_bgr(opened.data)
         if ends_early(opened.data, opened.header, image):
             raise UnreadableImage("its data end before the picture does", "truncated")
+        if is_damaged(opened.data, opened.header):
+            raise UnreadableImage("its data don't fit their check sum")
     except UnreadableImage as error:
         return ScanRecord(**opened.known, error=error.reason, kind=error.kind)
     return image

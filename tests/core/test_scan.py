@@ -257,3 +257,44 @@ def test_a_whole_jpeg_with_a_plain_margin_is_not_truncated(tmp_path, rgb, level,
     Image.fromarray(pixels).save(file, "JPEG", quality=95, **options)
     index = folder_of(tmp_path, {"a.jpg": file.getvalue(), "b.jpg": file.getvalue() + b"\0" * 9})
     assert [record.error for record in scan(index).values()] == ["", ""]
+
+
+def encoded(picture: Image.Image, suffix: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, suffix, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("place", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [("PNG", {}), ("TIFF", {"compression": "tiff_adobe_deflate"})],
+    ids=["png", "deflated tiff"],
+)
+def test_one_bit_turned_in_data_with_check_sums_is_an_error(tmp_path, rgb, suffix, options, place):
+    data = bytearray(encoded(Image.fromarray(rgb), suffix, **options))
+    record = scan(folder_of(tmp_path, {"whole": bytes(data)}))["whole"]
+    assert record.error == ""
+    data[int(len(data) * place)] ^= 4
+    record = scan(folder_of(tmp_path, {"damaged": bytes(data)}))["damaged"]
+    assert record.kind == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        ("PNG", {}),
+        ("BMP", {}),
+        ("GIF", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("WEBP", {"quality": 90}),
+        ("WEBP", {"lossless": True}),
+    ],
+)
+def test_a_piece_lost_from_the_middle_is_an_error(tmp_path, rgb, suffix, options):
+    data = encoded(Image.fromarray(rgb), suffix, **options)
+    middle = len(data) // 2
+    names = {"whole": data, "lost": data[:middle] + data[middle + 64 :]}
+    records = scan(folder_of(tmp_path, names))
+    assert records["whole"].error == "" and records["lost"].kind in ("truncated", "unreadable")
