@@ -461,6 +461,7 @@ def prior_of(index: DatasetIndex, classes: tuple[str, ...]) -> list[float] | Non
     show_default=True,
     help="A patient's probability, from that of the images.",
 )
+@click.option("--plots/--no-plots", default=True, help="Draw pictures (a second or two).")
 @click.option("--allow", multiple=True, metavar="CHECK", help="training-images-in-test.")
 @click.option(
     "--resamples",
@@ -477,6 +478,7 @@ def command(
     by: tuple[str, ...],
     min_group: int,
     pooling: str,
+    plots: bool,
     resamples: int,
     **settings: Any,
 ) -> None:
@@ -499,7 +501,9 @@ def command(
         job, work = start_run(Path(str(run)), dataset, asked, common)
     samples = work.data.index.part(asked.split)
     values = column_values(work.data.index, samples, work.data.records, columns)
-    result = judge(job, work, columns=values, least=min_group, pooling=pooling, resamples=resamples)
+    result = judge(
+        job, work, plots, columns=values, least=min_group, pooling=pooling, resamples=resamples
+    )
     findings = (*work.findings, *alarms_of(work, result))
     say(job, work, result)
     for finding in findings:
@@ -557,7 +561,7 @@ def start_run(
     return job, of_run(job, trained, dataset, asked)
 
 
-def judge(job: Job, work: Work, **settings: Any) -> dict[str, Any]:
+def judge(job: Job, work: Work, plots: bool = True, **settings: Any) -> dict[str, Any]:
     """The report's `result`; writes predictions and plots beside it.
 
     Args:
@@ -583,8 +587,18 @@ def judge(job: Job, work: Work, **settings: Any) -> dict[str, Any]:
     look = looks(work.ledger, work.predictions)
     write_predictions(job.folder / "predictions.csv", work.predictions)
     phantom = is_phantom(work.data.index)
-    plots = evaluation_plots(
-        work.predictions, numbers, work.subject.positive, job.folder, phantom=phantom
+    pictures = (
+        evaluation_plots(
+            work.predictions,
+            numbers,
+            work.subject.positive,
+            job.folder,
+            threshold=work.threshold,
+            index=work.data.index,
+            phantom=phantom,
+        )
+        if plots
+        else []
     )
     return {
         "split": work.predictions.split,
@@ -600,7 +614,7 @@ def judge(job: Job, work: Work, **settings: Any) -> dict[str, Any]:
         "training": work.training,
         "external": work.external,
         "phantom": phantom,
-        "artifacts": ["predictions.csv", *plots],
+        "artifacts": ["predictions.csv", *pictures],
         **numbers,
     }
 

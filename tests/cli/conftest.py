@@ -63,7 +63,7 @@ def made_runs(tmp_path_factory, phantoms) -> Path:
     for name, rate in (("one", "0.001"), ("two", "0.01")):
         common = ("--out", str(runs), "-q")
         assert run(["train", str(phantoms), *FAST, "--lr", rate, "--name", name, *common]) == 0
-        assert run(["evaluate", str(runs / name), "--resamples", "200", "-q"]) == 0
+        assert run(["evaluate", str(runs / name), "--resamples", "200", "--no-plots", "-q"]) == 0
     return runs
 
 

@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -15,7 +16,7 @@ from sklearn import metrics as sk
 from medimg.core.report import check_shape
 from medimg.core.runs import Predictions, read_predictions, write_predictions
 
-QUICK = ("--resamples", "100")
+QUICK = ("--no-plots", "--resamples", "100")
 ALLOWED = ("--allow", "training-images-in-test")
 
 
@@ -341,6 +342,16 @@ def test_few_images_allow_no_conclusion(medimg, runs):
     answer = medimg("evaluate", "runs/two", *QUICK, "--json")
     assert "wide-interval" in {f["check"] for f in answer.report["findings"]}
     assert "8 patients allow no conclusion" in answer.err
+
+
+def test_the_pictures_of_an_evaluation(medimg, runs):
+    line = ("--resamples", "100", "--json", "--name", "pictures")
+    result = medimg("evaluate", "runs/two", *line).report["result"]
+    wanted = "confusion reliability scores roc precision-recall thresholds examples mistakes"
+    assert result["artifacts"] == ["predictions.csv", *(f"plots/{n}.png" for n in wanted.split())]
+    for name in result["artifacts"][1:]:
+        pixels = cv2.imread(f"runs/two/evaluate/pictures/{name}")
+        assert min(pixels.shape[:2]) > 300 and pixels.std() > 5, name
 
 
 # -- what a reader has to know ----------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-QUICK = ("--resamples", "100", "--no-progress")
+QUICK = ("--no-plots", "--resamples", "100", "--no-progress")
 
 
 @pytest.fixture

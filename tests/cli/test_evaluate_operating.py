@@ -14,7 +14,7 @@ from sklearn import metrics as sk
 
 from medimg.core.runs import read_predictions, write_predictions
 
-QUICK = ("--resamples", "100", "--no-progress", "--json")
+QUICK = ("--no-plots", "--resamples", "100", "--no-progress", "--json")
 
 
 def evaluated(medimg, *arguments):

@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 
 from medimg.core.report import check_shape
 
-QUICK = ("--resamples", "100", "--no-progress")
+QUICK = ("--no-plots", "--resamples", "100", "--no-progress")
 CLASSES = ("NORMAL", "PNEUMONIA")
 
 
@@ -79,7 +79,7 @@ def test_numbers_are_scikit_learns_at_a_threshold_of_validation(judged, rows):
     )
     assert result["training"]["run"] is None and result["training"]["model"] == "preds"
     assert Path("runs/mine/predictions.csv").is_file()
-    assert (result["test_looks"], Path("runs/mine/plots/roc.png").is_file()) == (1, True)
+    assert result["test_looks"] == 1
     assert result_of(judged(rows, "--json"))["test_looks"] == 2
 
 
