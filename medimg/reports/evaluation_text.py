@@ -48,6 +48,10 @@ def patient_table(by_group: Mapping[str, Any]) -> str:
     """The same for patients, in few lines, and how their probabilities come about."""
     from tabulate import tabulate
 
+    if by_group["groups"] < 2:
+        return f"By patient: {by_group['left_out']} patients have images of several classes, " + (
+            f"{by_group['groups']} has a class of its own: no metrics of patients"
+        )
     names = [n for n in OF_SUBGROUPS if n in by_group["metrics"]]
     rows = [[n, *(f(by_group["metrics"][n]) for f in (shown, interval, method))] for n in names]
     out = by_group["left_out"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import expit, logit, ndtri
+from scipy.special import expit, logit, ndtri, stdtrit
 from scipy.stats import rankdata
 
 from medimg.core.scored import Array, Scored, UndefinedMetric
@@ -28,7 +28,8 @@ def auroc_interval(scored: Scored, groups: Sequence[Any] | None, level: float = 
     Args:
         groups: the patient of each image; None where images are independent.
     Returns:
-        an interval on the logit scale, so that it stays within 0..1. At an AUROC of 0 or 1, and
+        an interval on the logit scale, so that it stays within 0..1; of few patients it is as
+        wide as Student's t asks. At an AUROC of 0 or 1, and
         from fewer than two patients of a class, Newcombe's, at the number of patients. No value
         where a class is missing.
     Source:
@@ -46,7 +47,7 @@ def auroc_interval(scored: Scored, groups: Sequence[Any] | None, level: float = 
     if min(counts) >= 2:
         variance = clustered_variance(scored.labels, pulls, units)
         if variance > NONE and 0 < value < 1:
-            reach = float(ndtri((1 + level) / 2)) * variance**0.5 / (value * (1 - value))
+            reach = quantile(groups, units, level) * variance**0.5 / (value * (1 - value))
             low, high = expit(logit(value) + np.array([-reach, reach]))
             return Interval(value, float(low), float(high), method)
         if 0 < value < 1:
@@ -57,6 +58,13 @@ def auroc_interval(scored: Scored, groups: Sequence[Any] | None, level: float = 
     at = "images" if groups is None else "patients"
     low, high = newcombe(value, smaller, rest, level)
     return Interval(value, low, high, f"{NEWCOMBE} ({smaller:,} and {rest:,} {at})")
+
+
+def quantile(groups: Sequence[Any] | None, units: Array, level: float) -> float:
+    """How many standard errors to go: a variance of few patients is itself uncertain."""
+    if groups is None:
+        return float(ndtri((1 + level) / 2))
+    return float(stdtrit(len(np.unique(units)) - 1, (1 + level) / 2))
 
 
 def pulls_of(scored: Scored) -> tuple[float, Array]:

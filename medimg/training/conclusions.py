@@ -14,6 +14,8 @@ WIDE = 0.2
 # validation and test that differ by less are close enough, however sure the difference is
 APART = 0.05
 CHANCE = 0.5
+# patients, below which resampling them says little of patients to come
+FEW = 15
 # of a normal distribution, 95 % between
 Z = 1.96
 # told in this order; the first that has a value
@@ -97,6 +99,8 @@ def too_wide(
     if name is None or not metrics[name].get("ci95"):
         return []
     cell = metrics[name]
+    if groups is not None and groups < FEW:
+        return [few_patients(groups, images, split)]
     low, high = cell["ci95"]
     chance = name == "auroc" and low <= CHANCE <= high
     if high - low < WIDE and not chance:
@@ -114,3 +118,14 @@ def too_wide(
             hint=f"About {needed:,} {kind} would make it {WIDE / 2:g} wide.",
         )
     ]
+
+
+def few_patients(groups: int, images: int, split: str) -> Finding:
+    return Finding(
+        "wide-interval",
+        "warning",
+        f"the {images:,} images of {split} are of {groups} patients: intervals of so few promise "
+        "more than they hold, and allow no conclusion",
+        groups,
+        hint=f"Evaluate on {FEW} patients or more, whatever the number of images.",
+    )

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medimg.core.errors import UsageError, near_misses
 from medimg.core.types import DatasetIndex, Sample
+
+if TYPE_CHECKING:
+    from medimg.training.experiment import Data
 
 Value = Callable[[Sample, Any], str | None]
 
@@ -72,25 +75,23 @@ def parse_by(asked: Sequence[str]) -> dict[str, str | None]:
 
 
 def column_values(
-    index: DatasetIndex,
-    samples: Sequence[Sample],
-    records: Mapping[str, Any],
-    asked: Mapping[str, str | None],
+    data: Data, split: str, asked: Mapping[str, str | None]
 ) -> dict[str, list[str | None]]:
-    """What each asked column says of each sample.
+    """What each asked column says of each sample of a part.
 
     Raises:
         UsageError: there is no such column, or a pattern finds nothing in any path.
     """
+    index, samples = data.index, data.index.part(split)
     known = {name for s in index.samples for name in s.columns}
     found: dict[str, list[str | None]] = {}
-    for name, pattern in asked.items():
+    for name, pattern in asked.items() if samples else ():
         if pattern is not None:
             found[name] = by_pattern(name, pattern, samples)
         elif name in known:
             found[name] = [s.columns.get(name) for s in samples]
         elif name in TOLD_BY_FILES:
-            found[name] = [TOLD_BY_FILES[name](s, records.get(s.path)) for s in samples]
+            found[name] = [TOLD_BY_FILES[name](s, data.records.get(s.path)) for s in samples]
         else:
             raise unknown_column(index, name, known)
     return found

@@ -41,6 +41,13 @@ def test_validation_itself_is_not_compared():
     assert far_apart(*cells, "val") == [] and far_apart(None, cells[1], "test") == []
 
 
+def test_few_patients_conclude_nothing_however_narrow():
+    (found,) = too_wide({"auroc": cell(0.8, 0.79, 0.81)}, 5000, 6, "test")
+    assert (
+        found.check == "wide-interval" and "5,000 images of test are of 6 patients" in found.message
+    )
+
+
 def test_wide_intervals_say_how_many_would_do():
     (found,) = too_wide({"auroc": cell(0.8, 0.65, 0.9)}, 80, 40, "test")
     assert found.check == "wide-interval" and "0.25 wide" in found.message
