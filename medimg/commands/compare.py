@@ -507,21 +507,29 @@ def in_order(
     known: list[str],
     functions: dict[str, Any],
 ) -> list[Entry]:
-    """The entries as they are sorted, and the result's runs with them.
+    """The entries as they are sorted, and the result's runs and pairs with them.
 
     Raises:
         UsageError: no such column.
     """
     from medimg.reports.comparison_tables import sort_key
 
-    if sort == "given":
-        return entries
     rows = result["runs"]
     if sort == "name":
         rows.sort(key=lambda row: row["name"])
-    else:
+    elif sort != "given":
         column = check_column(sort or result["ranked_by"], known, "--sort")
         higher = getattr(functions.get(column), "higher_is_better", True)
         rows.sort(key=lambda row: sort_key(row, column, higher))
+    metrics = list(dict.fromkeys(pair["metric"] for pair in result["pairs"]))
+    place = {row["name"]: number for number, row in enumerate(rows)}
+    result["pairs"].sort(
+        key=lambda p: (
+            p["family"] == "best",
+            metrics.index(p["metric"]),
+            place[p["b"]],
+            place[p["a"]],
+        )
+    )
     by_name = {entry.name: entry for entry in entries}
     return [by_name[row["name"]] for row in rows]

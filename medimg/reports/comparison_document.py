@@ -128,8 +128,8 @@ def runs(result: Mapping[str, Any], words: Words) -> Iterator[Block]:
     columns = (words("column.run"), *(words.metric(name) for name in names))
     numeric = frozenset(range(1, len(columns)))
     yield Table(columns, tuple(body), words("say.runs_table"), numeric)
-    settings = list(rows[0]["settings"])
     costs = ("epochs", "seconds", "parameters")
+    settings = [name for name in rows[0]["settings"] if name not in costs]
     columns = (
         words("column.run"),
         *(words.setting(name) for name in settings),

@@ -24,7 +24,7 @@ def columns_of(rows: Rows, metrics: Sequence[str], mixed_rules: bool) -> list[st
     cost = [c for c in cost if c != "parameters" or len({r["cost"][c] for r in rows}) > 1]
     looks = ["looks"] if any(row["looks"] is not None for row in rows) else []
     threshold = ["threshold"] if mixed_rules else []
-    return [*threshold, *metrics, *settings, *cost, *looks]
+    return list(dict.fromkeys([*threshold, *metrics, *settings, *cost, *looks]))
 
 
 def known_columns(rows: Rows) -> list[str]:

@@ -8,6 +8,9 @@ from typing import Any
 from medimg.reports.language import Words
 
 LEVEL = 0.05
+# patients below which a bootstrap of whole patients is too sure of itself (Cameron, Gelbach and
+# Miller 2008, Bootstrap-based improvements for inference with clustered errors)
+FEW_PATIENTS = 30
 
 
 def conclusions(result: Mapping[str, Any], words: Words) -> list[str]:
@@ -24,6 +27,8 @@ def conclusions(result: Mapping[str, Any], words: Words) -> list[str]:
     said.append(correction(result, words))
     if result["patients"] is None:
         said.append(words("conclude.patients"))
+    elif result["patients"] < FEW_PATIENTS:
+        said.append(words("conclude.few_patients", count=words.count(result["patients"])))
     said.append(selection(result, words))
     return said
 

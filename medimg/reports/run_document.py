@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from medimg.reports.checklists import checklist_sections
+from medimg.reports.conclusions import FEW_PATIENTS
 from medimg.reports.document import (
     Block,
     Code,
@@ -816,6 +817,8 @@ def limits(study: Study, words: Words) -> Iterator[Block]:
         return
     if not result.get("groups"):
         yield Text(words("limit.patients"))
+    elif result["groups"] < FEW_PATIENTS:
+        yield Text(words("limit.few_patients", count=words.count(result["groups"])))
     if study.training and not study.is_external:
         yield Text(words("limit.one_source"))
     if (result.get("test_looks") or 0) > 1:

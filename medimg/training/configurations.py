@@ -27,21 +27,29 @@ NOT_SETTINGS = frozenset(
     }
 )
 # what makes one framework's run another framework's
-OF_THE_BACKEND = frozenset({"backend", "precision"})
+OF_THE_BACKEND = frozenset({"backend", "numeric precision"})
+# settings that are called like a metric
+CALLED = {"precision": "numeric precision"}
 
 
 def settings_of(entry: Entry) -> dict[str, Any]:
     """How the run was made: its recipe, its model and what it was trained on."""
-    recipe = {k: v for k, v in entry.recipe.items() if k not in NOT_SETTINGS}
+    recipe = {CALLED.get(k, k): v for k, v in entry.recipe.items() if k not in NOT_SETTINGS}
     told = {"model": entry.model, "backend": entry.backend, **recipe}
     return told | {f"trained on {k}": v for k, v in entry.data.items()}
 
 
 def settings_that_differ(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """For each entry its settings that are not the same in all of them."""
+    """For each entry its settings that are not the same in all of them.
+
+    Predictions made elsewhere have no settings: they differ from the others in their model alone.
+    """
     told = [settings_of(entry) for entry in entries]
-    names = dict.fromkeys(name for settings in told for name in settings)
-    differing = [n for n in names if len({as_text(settings.get(n)) for settings in told}) > 1]
+    trained = [s for s, entry in zip(told, entries, strict=True) if entry.recipe] or told
+    names = dict.fromkeys(name for settings in trained for name in settings)
+    differing = [n for n in names if len({as_text(settings.get(n)) for settings in trained}) > 1]
+    if "model" not in differing and len({as_text(settings["model"]) for settings in told}) > 1:
+        differing.insert(0, "model")
     return [{name: settings.get(name) for name in differing} for settings in told]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from medimg.core.scored import Array, Scored, UndefinedMetric
 from medimg.statistics.comparison import Comparison
 from medimg.training.comparison import Entry
 
-# images of each kind, or on which two runs differ, below which large-sample formulas are not used
+# images of each kind below which DeLong's large-sample formula is not used
 SMALL = 25
 LEVEL = 0.05
 # numbers that resampling may touch before fewer resamples do
@@ -126,22 +125,13 @@ class Tests:
         rows = self.right_answers(metric)
         if rows is None:
             return self.bootstrapped(a, b, metric)
-        return self.mcnemar(a, b, metric, rows)
+        return self.mcnemar(a, b, rows)
 
-    def mcnemar(self, a: Entry, b: Entry, metric: str, rows: Array) -> Comparison:
+    def mcnemar(self, a: Entry, b: Entry, rows: Array) -> Comparison:
         from medimg.statistics.mcnemar import mcnemar
 
-        first, second = self.scored(a), self.scored(b)
-        exact = mcnemar(
-            (first.decided == first.labels)[rows], (second.decided == second.labels)[rows]
-        )
-        if self.answers_apart(a, b, rows) < SMALL:
-            # percentiles of so few steps would be narrower than the test allows
-            return exact
-        return replace(self.bootstrapped(a, b, metric), p=exact.p, method=exact.method)
-
-    def answers_apart(self, a: Entry, b: Entry, rows: Array) -> int:
-        return int((self.scored(a).decided != self.scored(b).decided)[rows].sum())
+        first, second = ((self.scored(run).decided == self.samples.labels)[rows] for run in (a, b))
+        return mcnemar(first, second)
 
     def uses_delong(self, metric: str) -> bool:
         """Whether it is AUROC of a positive class on enough independent images."""
@@ -221,11 +211,8 @@ class Tests:
     def _ready(self, pairs: Sequence[Pair], metric: str) -> None:
         """Draws the resamples of all runs of a family in one go, where it will need them."""
         testable = [(a, b) for a, b in pairs if not self.untestable(a, b, metric)]
-        rows = self.right_answers(metric)
-        if self.uses_delong(metric):
+        if self.uses_delong(metric) or self.right_answers(metric) is not None:
             return
-        if rows is not None:
-            testable = [p for p in testable if self.answers_apart(*p, rows) >= SMALL]
         self._draw(list({e.name: e for pair in testable for e in pair}.values()), metric)
 
     def _draw(self, entries: Sequence[Entry], metric: str) -> None:

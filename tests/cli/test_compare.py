@@ -581,6 +581,31 @@ def test_older_reports_and_lone_evaluations_are_read(medimg, drawn):
     assert rows["a"]["looks"] is None and rows["elsewhere"]["cost"]["seconds"] is None
 
 
+def test_predictions_made_elsewhere_differ_in_their_model_alone(medimg, drawn):
+    labels, scores = drawn
+    for name, rate in (("a", 0.1), ("b", 0.01), ("c", 0.01)):
+        fabricate(name, scores(1), labels, learning_rate=rate)
+    file = Path("runs/c/evaluate/test/report.json")
+    report = json.loads(file.read_text())
+    report["result"]["training"] = {"run": None, "model": "theirs", "backend": None}
+    file.write_text(json.dumps(report))
+    Path("runs/c/evaluate/test").rename("runs/elsewhere")
+    rows = medimg("compare", "runs/a", "runs/b", "runs/elsewhere", "--json").report["result"][
+        "runs"
+    ]
+    told = {row["name"]: row["settings"] for row in rows}
+    assert told["a"] == {"model": "cnn2", "learning_rate": 0.1}
+    assert told["elsewhere"] == {"model": "theirs", "learning_rate": None}
+
+
+def test_few_patients_are_said(medimg, drawn):
+    labels, scores = drawn
+    for name in "ab":
+        fabricate(name, scores(1), labels, groups=[f"p{n % 11}" for n in range(200)])
+    said = " ".join(medimg("compare", "runs/a", "runs/b").out.split())
+    assert "Only 11 patients were tested: with so few, intervals by patient are too narrow" in said
+
+
 def test_runs_of_one_name_in_two_places(medimg, drawn):
     labels, scores = drawn
     fabricate("x/a", scores(1), labels)

@@ -103,11 +103,28 @@ def test_mcnemar_is_the_binomial_test():
         exact = binomtest(only_first, only_first + only_second, 0.5).pvalue
         assert found.p == pytest.approx(exact, rel=1e-9)
         assert found.difference == pytest.approx(first.mean() - second.mean())
-        # the exact interval of the share, turned into a difference: it holds 0 where p says so
-        apart = only_first + only_second
-        wanted = proportion_confint(only_first, apart, 0.05, method="beta")
-        assert found.ci95 == pytest.approx([(2 * w - 1) * apart / len(first) for w in wanted])
+        # p and interval never disagree about 0
         assert (found.ci95[0] <= 0 <= found.ci95[1]) == (found.p >= 0.05)
+        assert found.ci95[0] <= found.difference <= found.ci95[1]
+
+
+def test_the_interval_allows_for_how_many_images_tell_the_runs_apart():
+    """Two images of 26 on which one run alone is right: the true difference may well be more."""
+    first, second = np.ones(26), np.r_[np.zeros(2), np.ones(24)]
+    found = mcnemar(first, second)
+    assert found.p == 0.5
+    assert found.ci95 == pytest.approx((-0.066, 0.209), abs=1e-3)
+
+
+def test_the_interval_of_mcnemar_covers():
+    """The share of right answers differs by 0.1; 95 % of the intervals hold that."""
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(600):
+        draw = rng.random(60)
+        found = mcnemar(draw < 0.75, (draw < 0.6) | (draw > 0.95))
+        held += found.ci95 is not None and found.ci95[0] <= 0.1 <= found.ci95[1]
+    assert held / 600 == pytest.approx(0.96, abs=0.025)
 
 
 def test_mcnemar_without_disagreement_or_images():
