@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # where datasets asked for by name are looked for, before ./data
 DATA_VARIABLE = "MEDIMG_DATA"
+# archives of files, which no layout looks into
+PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 
 
 def open_dataset(
@@ -217,6 +219,7 @@ def unread(path: Path, guesses: Mapping[str, Guess], findings: list[Finding]) ->
     return InputError(
         f"no layout reads the {what} {path}{holds} ({said}){failed}",
         dicom
+        or packed_in(path)
         or "It takes folders of images by class or by patient, a .csv that names images, or an "
         "archive that a plugin reads: medimg plugins",
     )
@@ -230,6 +233,15 @@ def dicom_in(path: Path) -> str:
         return dicom_hint() if starts_like_dicom(path) else ""
     hints = [f.hint for f in read_tree(path, sizes=False).findings]
     return dicom_hint() if dicom_hint() in hints else ""
+
+
+def packed_in(path: Path) -> str:
+    """The next step where a file is an archive of files, or a folder holds such; else empty."""
+    if path.is_file():
+        return f"Unpack it first: {path.name}" if path.name.lower().endswith(PACKED) else ""
+    found = sorted(f.name for f in path.iterdir() if f.name.lower().endswith(PACKED))
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"Unpack what is in it first: {found[0]}{more}" if found else ""
 
 
 def read(chosen: Chosen, path: Path, options: Mapping[str, str]) -> DatasetIndex:

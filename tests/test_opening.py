@@ -114,6 +114,14 @@ def test_options_tell_the_layout(opened, tmp_path, write_image):
     assert opened(tmp_path, label="zzz").layout == "csv"
 
 
+def test_archives_are_to_be_unpacked(opened, tmp_path):
+    (tmp_path / "archive.zip").write_bytes(b"PK")
+    for path in (tmp_path, tmp_path / "archive.zip"):
+        with pytest.raises(InputError, match="no layout reads") as error:
+            opened(path)
+        assert error.value.hint.startswith("Unpack") and "archive.zip" in error.value.hint
+
+
 def test_no_layout_reads_it(opened, tmp_path):
     (tmp_path / "x.txt").write_text("")
     for path, what in ((tmp_path, "folder"), (tmp_path / "x.txt", "file")):

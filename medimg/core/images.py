@@ -80,9 +80,12 @@ def is_image_name(name: str) -> bool:
 
     >>> is_image_name("a/IM-0001.JPEG"), is_image_name("._IM-0001.jpeg"), is_image_name("x.dcm")
     (True, False, False)
+    >>> is_image_name("~$report.png")
+    False
     """
     base = name.rpartition("/")[2]
-    if base.startswith("."):
+    # hidden ones, and what an office program leaves while a file is open
+    if base.startswith((".", "~$")):
         return False
     return "." + base.rpartition(".")[2].lower() in IMAGE_SUFFIXES and "." in base
 

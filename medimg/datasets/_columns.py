@@ -7,6 +7,7 @@ candidates, never a guess.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,13 +21,16 @@ IMAGE_NAMES = {
     "imagepath", "img", "imgname", "path",
 }  # fmt: skip
 LABEL_NAMES = {
+    "befund", "clase", "classe", "diagnose", "diagnosi", "diagnostic", "diagnostico", "etiqueta",
+    "etiquette", "klasse",
     "category", "class", "classid", "classlabel", "classname", "diagnosis", "disease", "dx",
     "finding", "findinglabels", "findings", "groundtruth", "gt", "label", "labels", "pathology",
     "target", "targets",
 }  # fmt: skip
 PATIENT_NAMES = (
     "patient", "patientid", "patientids", "patientidentifier", "patientnumber", "patientno",
-    "subject", "subjectid", "group", "groupid",
+    "subject", "subjectid", "group", "groupid", "paciente", "pacienteid", "idpaciente",
+    "patientennummer", "paziente",
 )  # fmt: skip
 ID_NAME = re.compile(r".*(id|ids|case|person|participant|lesion|study|exam)", re.IGNORECASE)
 # rows looked at to see which column names images
@@ -70,12 +74,12 @@ class Candidate:
 
 
 def plain(name: str) -> str:
-    """A heading without case, blanks and marks.
+    """A heading without case, blanks, marks and accents.
 
-    >>> plain("Class Label"), plain("patient_id")
-    ('classlabel', 'patientid')
+    >>> plain("Class Label"), plain("patient_id"), plain("Diagnóstico")
+    ('classlabel', 'patientid', 'diagnostico')
     """
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    return re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", name).lower())
 
 
 def named(table: Table, wanted: str, role: str) -> str:

@@ -195,6 +195,17 @@ def test_two_sizes_by_nature_are_silent(run_check):
     assert run_check("odd-aspect", recorded(records)) == []
 
 
+def test_pictures_of_hardly_a_pixel_are_named_even_where_all_are_such(run_check):
+    for count in (6, 60):
+        records = {f"{n}.png": record(width=1 + n % 2, height=1) for n in range(count)}
+        (finding,) = run_check("odd-size", recorded(records))
+        assert (finding.severity, finding.count) == ("warning", count)
+        assert "fewer than 8 pixels on a side: 0.png has 1×1" in finding.message
+    records = {f"{n}.png": record(width=8, height=8) for n in range(60)}
+    assert run_check("odd-size", recorded(records)) == []
+    assert run_check("odd-size", recorded(records), pixels=9)[0].count == 60
+
+
 def test_slivers_among_patches_of_one_size_come_worst_first(run_check):
     records = {f"{n}.png": record(width=50, height=50) for n in range(200)}
     records |= {
