@@ -206,7 +206,8 @@ def matched(
     Raises:
         InputError: two rows for one image, or a row that several images answer to.
     """
-    find = finder(index.samples, sha256)
+    # rows for images without a label are fine, and of no use here
+    find = finder((*index.samples, *index.unlabelled), sha256)
     rows: dict[str, Row] = {}
     strangers = []
     for row in given.rows:
