@@ -245,8 +245,9 @@ def selection(study: Study, words: Words) -> str:
     best = study.trained.get("best_epoch")
     if best is None:
         return ""
-    monitor = str(study.recipe.get("monitor") or "").removeprefix("val_")
-    return words.answer("selection", monitor=words.inside(monitor), best=best)
+    from medimg.reports.run_document import monitor_words
+
+    return words.answer("selection", monitor=monitor_words(study.recipe, words), best=best)
 
 
 def one_model(study: Study, words: Words) -> str:

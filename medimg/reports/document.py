@@ -221,7 +221,7 @@ def block_markdown(block: Block) -> str:
 
 
 def paragraph(text: Text) -> str:
-    return f"{text.text} `{text.code}`" if text.code else text.text
+    return f"{text.text} `{text.code}`".strip() if text.code else text.text
 
 
 def pipes(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH, HEIGHT = 360, 250
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 38
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 10, 38
 # letters that fit a drawing's width, alone and with some room between two texts
 MOST_LETTERS, MOST_SIDE_BY_SIDE = 56, 50
 Point = tuple[float, float]

@@ -54,6 +54,7 @@ DRAWN = SHOWN[:10]
 MOST_MISTAKES = 12
 MOST_FINDINGS = 40
 FEW_IMAGES = 50
+FEWEST_PATIENTS = 10
 SUBGROUP_METRICS = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity")
 
 
@@ -126,8 +127,10 @@ def remarks(study: Study, words: Words) -> Iterator[Text]:
     found = [f["severity"] for w in ("training", "evaluation") for f in study.findings(w)]
     errors, warnings = found.count("error"), found.count("warning")
     if errors or warnings:
-        told = {"errors": words.errors(errors), "warnings": words.warnings(warnings)}
-        yield Text(words("say.problems", **told), "error" if errors else "warning")
+        told = [words.errors(errors)] if errors else []
+        told += [words.warnings(warnings)] if warnings else []
+        what = words.listed(told)
+        yield Text(words("say.problems", what=what), "error" if errors else "warning")
     if not study.evaluation:
         yield Text(words("say.evaluate_next"), "note", f"medimg evaluate {study.folder}")
     if majority := majority_line(study, words):
@@ -344,7 +347,7 @@ def model(study: Study, words: Words) -> Iterator[Block]:
             ("batch_size", str(recipe.get("batch_size") or "")),
             ("epochs", epochs_words(result, words)),
             ("stopping", stopping_words(result, words)),
-            ("monitor", recipe.get("monitor")),
+            ("monitor", monitor_words(recipe, words)),
             ("seed", str(recipe.get("seed", ""))),
             ("device", backend.get("device")),
             ("precision", backend.get("precision")),
@@ -358,6 +361,17 @@ def model(study: Study, words: Words) -> Iterator[Block]:
 def stopping_words(result: Mapping[str, Any], words: Words) -> str:
     why = str(result.get("stopped_by") or "")
     return words.either(f"value.stop.{why}", why)
+
+
+def monitor_words(recipe: Mapping[str, Any], words: Words) -> str:
+    """`AUROC on validation`, from `val_auroc`."""
+    monitor = str(recipe.get("monitor") or "")
+    if not monitor:
+        return ""
+    name = monitor.removeprefix("val_")
+    metric = words("say.loss") if name == "loss" else words.metric(name)
+    key = "say.on_validation" if monitor.startswith("val_") else "say.on_training"
+    return words(key, metric=metric)
 
 
 def throughput_words(result: Mapping[str, Any], words: Words) -> str | None:
@@ -615,6 +629,9 @@ def by_patient(
         return
     rule = words.phrase(found.get("rule"))
     groups = words.count(found.get("groups"))
+    if (found.get("groups") or 0) < FEWEST_PATIENTS:
+        yield Text(words("say.by_patient_few", groups=groups))
+        return
     yield Text(words("say.by_patient", rule=rule, groups=groups))
     cells = found["metrics"]
     rows = [
@@ -844,15 +861,13 @@ def reproduce(study: Study, words: Words) -> Iterator[Block]:
     import shlex
 
     environment = study.first.get("environment") or {}
-    rows: list[tuple[str, str | None]] = []
     for report in (study.training, study.evaluation):
-        if report:
-            arguments = (report.get("invocation") or {}).get("arguments") or []
-            rows.append(("command", shlex.join(["medimg", *arguments])))
+        arguments = ((report or {}).get("invocation") or {}).get("arguments") or []
+        if arguments:
+            yield Text("", "plain", shlex.join(["medimg", *arguments]))
     told = [f"Python {environment['python']}"] if environment.get("python") else []
     told += [str(environment["platform"])] if environment.get("platform") else []
-    rows.append(("environment", ", ".join(told)))
-    yield facts(rows, words)
+    yield facts([("environment", ", ".join(told))], words)
     yield Text(words("say.again"), "soft")
     if study.recipe:
         import yaml

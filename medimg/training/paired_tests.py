@@ -59,7 +59,9 @@ class Tests:
         self.seed = seed
         self.resamples = resamples
         self.samples = entries[0].samples
-        self.groups = self.samples.groups
+        # patients with one image each make the images independent
+        groups = self.samples.groups
+        self.groups = groups if groups and len(set(groups)) < len(groups) else None
         self._scored: dict[str, Scored] = {}
         self._drawn: dict[tuple[str, str], Array] = {}
         self._areas: tuple[list[str], Any] | None = None

@@ -423,6 +423,15 @@ def test_where_patients_are_known_the_bootstrap_is_by_patient(medimg, drawn):
     assert result["omnibus"] == [] and result["patients"] == 50
 
 
+def test_patients_with_one_image_each_make_images_independent(medimg, drawn):
+    labels, scores = drawn
+    for name in "ab":
+        fabricate(name, scores(1.0), labels, groups=[f"p{n}" for n in range(200)])
+    result = medimg("compare", "runs/a", "runs/b", "--json").report["result"]
+    assert {p["test"] for p in result["pairs"]} == {"DeLong", "exact McNemar"}
+    assert result["patients"] == 200
+
+
 def test_the_best_is_marked_with_all_that_cannot_be_told_from_it(medimg, drawn):
     labels, scores = drawn
     for name, strength in (("best", 3.0), ("near", 2.95), ("far", 0.0)):
