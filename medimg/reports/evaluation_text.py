@@ -89,12 +89,16 @@ def calibration_line(calibration: Mapping[str, Any]) -> str:
         "intercept": "intercept",
     }
     told = [
-        f"{word} {calibration[name]:.3f}"
+        f"{word} {calibration[name]:.3f}{around(calibration.get(f'{name}_ci95'))}"
         for name, word in names.items()
         if calibration.get(name) is not None
     ]
     why = f" ({calibration['reason']})" if calibration.get("reason") else ""
     return f"Calibration: {', '.join(told)}{why}"
+
+
+def around(interval: Any) -> str:
+    return f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else ""
 
 
 def confusion_table(matrix: Mapping[str, Any]) -> str:

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit, logit, ndtri, stdtrit
 
 from medimg.core.reliability import BINS, bin_edges, bin_of, confidence_and_outcome
 from medimg.core.scored import Array, Scored, UndefinedMetric
+from medimg.statistics.resampling import units_of
 
 # float32 probabilities can't tell 1 - 6e-8 from 1
 CLIP = 1e-7
+
+
+WALD = "Wald, logistic regression"
+SANDWICH = "Wald with the sandwich variance by patient, logistic regression"
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A coefficient and its interval, None where that has no width to give."""
+
+    value: float
+    ci95: tuple[float, float] | None
+
+    @classmethod
+    def around(cls, value: float, reach: float) -> Fitted:
+        return cls(value, (value - reach, value + reach) if np.isfinite(reach) else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +43,7 @@ class Calibration:
             means probabilities too extreme, an intercept above 0 means too low. None where
             `reason` says why.
         bins: `{low, high, count, confidence, observed}` each, None in those of an empty bin.
+        slope_ci95, intercept_ci95: (low, high), by `method`; None where there is no value.
     """
 
     ece: float | None
@@ -32,17 +51,29 @@ class Calibration:
     intercept: float | None
     bins: tuple[dict[str, Any], ...]
     reason: str | None = None
+    slope_ci95: tuple[float, float] | None = None
+    intercept_ci95: tuple[float, float] | None = None
+    method: str | None = None
 
 
-def calibration(scored: Scored, bins: int = BINS) -> Calibration:
+def calibration(
+    scored: Scored,
+    bins: int = BINS,
+    groups: Sequence[Any] | None = None,
+    level: float = 0.95,
+) -> Calibration:
     """Bins, expected calibration error, calibration slope and intercept.
 
     The slope comes from the joint logistic fit of the outcome on the logit of the probability,
     the intercept from the fit with the slope held at 1 (calibration in the large).
 
+    Args:
+        groups: the patient of each image where patients have several; None where images are
+            independent.
     Source:
         Van Calster et al. 2016, A calibration hierarchy for risk models was defined; Guo et al.
-        2017 for the error.
+        2017 for the error; Liang and Zeger 1986, Longitudinal data analysis using generalized
+        linear models (the sandwich variance).
     """
     rows = reliability(scored, bins)
     held = [row for row in rows if row["count"]]
@@ -51,13 +82,25 @@ def calibration(scored: Scored, bins: int = BINS) -> Calibration:
     if scored.task != "binary":
         return Calibration(error, None, None, rows, "slope and intercept are for two classes")
     confidence, outcome = confidence_and_outcome(scored)
-    slope, intercept, reason = None, None, None
+    slope: Fitted | None = None
+    intercept: Fitted | None = None
+    reason = None
+    units = None if groups is None else units_of(groups, len(scored))
     try:
-        intercept = calibration_intercept(confidence, outcome)
-        slope = calibration_slope(confidence, outcome)
+        intercept = calibration_intercept(confidence, outcome, units, level)
+        slope = calibration_slope(confidence, outcome, units, level)
     except UndefinedMetric as undefined:
         reason = undefined.reason
-    return Calibration(error, slope, intercept, rows, reason)
+    return Calibration(
+        error,
+        slope.value if slope else None,
+        intercept.value if intercept else None,
+        rows,
+        reason,
+        slope.ci95 if slope else None,
+        intercept.ci95 if intercept else None,
+        (WALD if groups is None else SANDWICH) if intercept else None,
+    )
 
 
 def reliability(scored: Scored, bins: int = BINS) -> tuple[dict[str, Any], ...]:
@@ -79,7 +122,9 @@ def reliability(scored: Scored, bins: int = BINS) -> tuple[dict[str, Any], ...]:
     )
 
 
-def calibration_slope(confidence: Array, outcome: Array) -> float:
+def calibration_slope(
+    confidence: Array, outcome: Array, units: Array | None = None, level: float = 0.95
+) -> Fitted:
     """b of the logistic fit outcome ~ a + b * logit(confidence).
 
     Raises:
@@ -96,10 +141,14 @@ def calibration_slope(confidence: Array, outcome: Array) -> float:
     # a logit scale of 1 keeps the 2 x 2 system well conditioned
     centre, scale = given.mean(), given.std()
     design = np.stack([np.ones_like(given), (given - centre) / scale], axis=1)
-    return float(logistic_fit(design, outcome)[1] / scale)
+    beta = logistic_fit(design, outcome)
+    reach = reaches(design, outcome, beta, 0.0, units, level)[1]
+    return Fitted.around(float(beta[1] / scale), float(reach / scale))
 
 
-def calibration_intercept(confidence: Array, outcome: Array) -> float:
+def calibration_intercept(
+    confidence: Array, outcome: Array, units: Array | None = None, level: float = 0.95
+) -> Fitted:
     """a of the logistic fit outcome ~ a + logit(confidence).
 
     Raises:
@@ -107,7 +156,40 @@ def calibration_intercept(confidence: Array, outcome: Array) -> float:
     """
     check_both(outcome)
     offset = logit(np.clip(confidence, CLIP, 1 - CLIP))
-    return float(logistic_fit(np.ones((len(offset), 1)), outcome, offset)[0])
+    design = np.ones((len(offset), 1))
+    beta = logistic_fit(design, outcome, offset)
+    reach = reaches(design, outcome, beta, offset, units, level)[0]
+    return Fitted.around(float(beta[0]), float(reach))
+
+
+def reaches(
+    design: Array,
+    outcome: Array,
+    beta: Array,
+    offset: Array | float,
+    units: Array | None,
+    level: float,
+) -> Array:
+    """Float[D], half the widths of the coefficients' intervals.
+
+    Args:
+        units: Int[N], whose image it is; None where images are independent. Patients' images are
+            taken together (the sandwich variance, by Student's t with the number of patients).
+    """
+    mean = expit(design @ beta + offset)
+    bread = np.linalg.pinv(design.T @ (design * (mean * (1 - mean))[:, None]))
+    if units is None:
+        return ndtri((1 + level) / 2) * np.sqrt(np.diag(bread))
+    scores = design * (outcome - mean)[:, None]
+    sums = np.zeros((int(units.max()) + 1, design.shape[1]))
+    np.add.at(sums, units, scores)
+    count, width = design.shape
+    people = len(sums)
+    if people < 2:
+        return np.full(width, np.nan)
+    correction = people / (people - 1) * (count - 1) / (count - width)
+    variance = correction * bread @ (sums.T @ sums) @ bread
+    return stdtrit(people - 1, (1 + level) / 2) * np.sqrt(np.diag(variance))
 
 
 def check_both(outcome: Array) -> None:

@@ -83,7 +83,7 @@ def evaluate_predictions(
         },
         "baseline": baseline(scored, metrics, prior),
         "calibration": {
-            **asdict(calibration(scored)),
+            **asdict(calibration(scored, groups=None if independent(groups) else groups)),
             **{n: rows[n]["value"] for n in ("brier", "log_loss") if n in rows},
         },
         "by_group": by_group(scored, groups, metrics, resamples, level, seed, pooling),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from scipy.special import expit, logit
+from scipy.stats import norm, t
 
 from medimg.core.scored import Scored
 from medimg.metrics.ece import ece
@@ -38,6 +39,35 @@ def test_slope_and_intercept_agree_with_statsmodels(slope, intercept):
         scored = drawn(seed, slope, intercept)
         found = calibration(scored)
         assert (found.slope, found.intercept) == pytest.approx(by_statsmodels(scored), abs=1e-6)
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_intervals_of_slope_and_intercept_agree_with_statsmodels(clustered):
+    scored = drawn(5, 0.7, 0.5)
+    groups = [f"p{i // 4}" for i in range(len(scored))] if clustered else None
+    found = calibration(scored, groups=groups)
+    y, x = scored.labels.astype(float), logit(scored.probabilities[:, 1])
+    fit, z = {"disp": 0}, norm.ppf(0.975)
+    numbers = np.arange(len(y)) // 4
+    if clustered:
+        fit |= {"cov_type": "cluster", "cov_kwds": {"groups": numbers}}
+        z = t.ppf(0.975, numbers.max())
+    both = sm.Logit(y, sm.add_constant(x)).fit(**fit)
+    reach = z * both.bse[1]
+    assert found.slope_ci95 == pytest.approx((found.slope - reach, found.slope + reach), abs=1e-5)
+    fit.pop("disp")
+    binomial = sm.families.Binomial()
+    alone = sm.GLM(y, np.ones((len(y), 1)), family=binomial, offset=x).fit(**fit)
+    reach = z * alone.bse[0]
+    expected = (found.intercept - reach, found.intercept + reach)
+    assert found.intercept_ci95 == pytest.approx(expected, abs=1e-5)
+    assert ("sandwich" in found.method) is clustered
+
+
+def test_one_patient_has_no_interval():
+    scored = drawn(5, 0.7, 0.5)
+    found = calibration(scored, groups=["p"] * len(scored))
+    assert found.slope is not None and found.slope_ci95 is None
 
 
 def test_the_class_that_is_positive_is_the_one_judged():
