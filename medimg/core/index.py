@@ -15,6 +15,7 @@ import os
 import re
 import stat
 import tempfile
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -50,6 +51,10 @@ SPLIT_PADDING = {"set", "data", "dataset", "images", "imgs", "img", "image", "fo
 NEGATIVE_WORDS = {
     "0", "benign", "control", "controls", "false", "free", "healthy", "neg", "negative", "no",
     "none", "normal", "not", "notumor", "off", "unaffected", "uninfected", "without",
+    # German, Spanish, Portuguese, French, Italian
+    "gesund", "gutartig", "kein", "keine", "negativ", "ohne", "unauffallig",
+    "benigna", "benigno", "negativa", "negativo", "sana", "sano", "saudavel", "sem", "sin",
+    "benin", "negatif", "normale", "sain", "sans", "senza",
 }  # fmt: skip
 
 
@@ -152,8 +157,12 @@ def canonical_split(name: str) -> str | None:
 
     >>> [canonical_split(n) for n in ("Training", "valid", "test_set", "Testing", "NORMAL")]
     ['train', 'val', 'test', 'test', None]
+    >>> canonical_split("01_Train")
+    'train'
     """
     words = [w for w in re.split(r"[^a-z0-9]+", name.strip().lower()) if w]
+    if len(words) > 1 and words[0].isdecimal():  # numbered so that they stand in order
+        words = words[1:]
     telling = [w for w in words if w not in SPLIT_PADDING]
     return SPLIT_WORDS.get(telling[0]) if len(telling) == 1 else None
 
@@ -178,8 +187,11 @@ def sounds_negative(name: str) -> bool:
 
     >>> [sounds_negative(n) for n in ("No finding", "non-COVID", "IDC(-)", "abnormal", "IDC(+)")]
     [True, True, True, False, False]
+    >>> [sounds_negative(n) for n in ("ohne Befund", "Sano", "Neumonía", "Unauffällig")]
+    [True, True, False, True]
     """
-    text = name.strip().lower()
+    text = unicodedata.normalize("NFKD", name.strip().lower())
+    text = "".join(c for c in text if not unicodedata.combining(c))
     if re.search(r"\(-\)|-$", text):
         return True
     words = [w for w in re.split(r"[^a-z0-9]+", text) if w]
@@ -211,9 +223,16 @@ def listed(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
-def patient_pattern(regex: str) -> re.Pattern[str]:
+def pattern_of(
+    regex: str,
+    option: str = "group_regex",
+    what: str = "patient",
+    example: str = r"(patient\d+)",
+) -> re.Pattern[str]:
     """A compiled regular expression with at least one group.
 
+    Args:
+        option: under which it was given; what: its first group is; example: of such a one.
     Raises:
         UsageError: it is none, or has no group.
     """
@@ -221,13 +240,13 @@ def patient_pattern(regex: str) -> re.Pattern[str]:
         pattern = re.compile(regex)
     except re.error as error:
         raise UsageError(
-            f"group_regex={regex!r} is no regular expression: {error}",
-            r"For example: -o 'group_regex=(patient\d+)'",
+            f"{option}={regex!r} is no regular expression: {error}",
+            f"For example: -o '{option}={example}'",
         ) from error
     if not pattern.groups:
         raise UsageError(
-            f"group_regex={regex!r} has no group ( ) that is the patient",
-            f"Put brackets round the patient's part: -o 'group_regex=({regex})'",
+            f"{option}={regex!r} has no group ( ) that is the {what}",
+            f"Put brackets round the {what}'s part: -o '{option}=({regex})'",
         )
     return pattern
 
@@ -241,7 +260,7 @@ def with_groups(samples: Iterable[Sample], regex: str) -> tuple[Sample, ...]:
     Raises:
         UsageError: `regex` is no regular expression or has no group.
     """
-    pattern = patient_pattern(regex)
+    pattern = pattern_of(regex)
 
     def patient(path: str) -> str | None:
         match = pattern.search(path)

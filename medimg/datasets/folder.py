@@ -26,9 +26,10 @@ from medimg.api import (
     check_options,
     counted,
     is_image_name,
+    keep_classes,
     near_misses,
 )
-from medimg.core.index import dataset_name, files, listed, with_patient_options
+from medimg.core.index import dataset_name, files, listed, pattern_of, with_patient_options
 from medimg.datasets._patients import (
     Inside,
     classes_inside,
@@ -43,12 +44,15 @@ GENERIC_NAME = re.compile(
     r"([_ -]?(part|batch)?[_ -]?(\d+|[a-z]))?(?![a-z])",
     re.IGNORECASE,
 )
+# the word that a file name begins with; how many such may be classes
+LEADING_WORD = re.compile(r"([A-Za-z]{3,})[ _.\-]*\(?\d")
+MOST_CLASS_WORDS = 10
 
 
 class Reader:
     """Reads class folders."""
 
-    options = ("classes", "group", "group_regex")
+    options = ("classes", "group", "group_regex", "label_regex")
 
     def sniff(self, path: Path) -> Guess:
         """How sure it is that `path` holds class folders, by the folders' names."""
@@ -92,7 +96,16 @@ def read_classes(path: Path, options: Mapping[str, str], layout: str) -> Dataset
     """The index of class folders, patients as the options say."""
     check_group(layout, options)
     tree = images_tree(path)
-    if "classes" in options:
+    if "label_regex" in options:
+        index = classes_in_names(path, tree, options["label_regex"], layout)
+        if "classes" in options:
+            wanted = listed(options["classes"])
+            kept = keep_classes(index.samples, wanted)
+            declared = tuple(d for d in index.declared if d[1] in wanted)
+            index = replace(
+                index, samples=kept, classes=tuple(sorted(set(wanted))), declared=declared
+            )
+    elif "classes" in options:
         index = named_classes(path, tree, listed(options["classes"]), layout)
     else:
         index = found_classes(path, tree, layout)
@@ -152,7 +165,8 @@ def found_classes(path: Path, tree: Tree, layout: str) -> DatasetIndex:
     if not names:
         raise InputError(
             f"no class folders and no CSV file in {path}: its images have no labels",
-            class_folder_hint(path)
+            class_words_hint(tree)
+            or class_folder_hint(path)
             or "Put each class's images into a folder of its name, or give a table: "
             "-o labels=FILE.csv (columns image, label)",
         )
@@ -190,6 +204,15 @@ def which_classes(path: Path, inside: Inside) -> UsageError:
         f"hold {shown([*inside.inner])}",
         "\n".join([*ways, f"Those outside: -o classes={outer}"]),
     )
+
+
+def class_words_hint(tree: Tree) -> str:
+    """The option that reads the classes from the file names, where those seem to tell them."""
+    words = class_words(tree.root.below())
+    if not words:
+        return ""
+    option = shlex.quote(f"label_regex=({'|'.join(words)})[^/]*$")
+    return f"The file names seem to tell the class ({shown(words)}). If they do: -o {option}"
 
 
 def class_folder_hint(path: Path) -> str:
@@ -251,6 +274,48 @@ def named_classes(path: Path, tree: Tree, classes: tuple[str, ...], layout: str)
         )
     reason = f"folders called {' and '.join(classes)}, as asked for"
     return assemble(path, tree, layout, samples, declared, reason, outside="wrong-level")
+
+
+def classes_in_names(path: Path, tree: Tree, regex: str, layout: str) -> DatasetIndex:
+    """The index by the first group of a regular expression, searched in each image's path.
+
+    Raises:
+        UsageError: it is no regular expression, has no group, or matches no path.
+    """
+    pattern = pattern_of(regex, "label_regex", "class", "([a-z]+)_")
+    samples = []
+    for image in tree.root.below():
+        match = pattern.search(image)
+        if match and match.group(1):
+            splits = (canonical_split(folder) for folder in image.split("/")[:-1])
+            samples.append(Sample(image, match.group(1), split=next(filter(None, splits), None)))
+    if not samples:
+        raise UsageError(
+            f"label_regex={regex!r} matches no path under {path}",
+            f"A path looks like this: {next(iter(tree.root.below()))}",
+        )
+    declared = {(s.split, str(s.label)) for s in samples}
+    reason = f"classes in the file names, by label_regex={regex}"
+    return assemble(path, tree, layout, samples, declared, reason)
+
+
+def class_words(paths: Iterable[str]) -> list[str]:
+    """What file names begin with before a mark or a number, where that may be the class.
+
+    >>> class_words(["covid_1.png", "normal_1.png", "covid-2.png", "normal_2.png"])
+    ['covid', 'normal']
+    >>> class_words(["a.png", "b.png", "c.png"])
+    []
+    """
+    words: dict[str, int] = {}
+    total = 0
+    for path in paths:
+        total += 1
+        match = LEADING_WORD.match(path.rpartition("/")[2])
+        if match:
+            words[match[1]] = words.get(match[1], 0) + 1
+    several = 2 <= len(words) <= MOST_CLASS_WORDS and min(words.values()) > 1
+    return sorted(words) if several and sum(words.values()) == total else []
 
 
 def folders_named(

@@ -440,3 +440,40 @@ def test_patients_in_class_folders_of_splits(tree):
 )  # fmt: skip
 def test_folders_in_class_folders_that_may_be_anything_are_no_patients(tree, paths):
     assert {s.group for s in read(tree(*paths)).samples} == {None}
+
+
+def test_classes_in_file_names(tree):
+    root = tree("train/normal_1.png", "train/covid_1.png", "test/covid_2.png", "test/x.png")
+    index = read(root, label_regex="([a-z]+)_")
+    assert placed(index) == [
+        ("test/covid_2.png", "covid", "test"),
+        ("train/covid_1.png", "covid", "train"),
+        ("train/normal_1.png", "normal", "train"),
+    ]
+    assert index.classes == ("covid", "normal") and [s.path for s in index.unlabelled] == [
+        "test/x.png"
+    ]
+    assert read(root, label_regex="([a-z]+)_", classes="covid").classes == ("covid",)
+    with pytest.raises(UsageError, match="matches no path"):
+        read(root, label_regex="(tumor)")
+    with pytest.raises(UsageError, match="has no group"):
+        read(root, label_regex="covid")
+
+
+def test_file_names_that_seem_to_tell_the_class_are_pointed_out(tree):
+    root = tree("IM_1.png", *(f"{word}_{n}.png" for word in ("covid", "normal") for n in (1, 2)))
+    with pytest.raises(InputError) as error:
+        read(root)
+    assert "label_regex" not in error.value.hint
+    (root / "IM_1.png").unlink()
+    with pytest.raises(InputError) as error:
+        read(root)
+    option = error.value.hint.rpartition("-o ")[2].strip("'").removeprefix("label_regex=")
+    assert [s.label for s in read(root, label_regex=option).samples] == ["covid"] * 2 + [
+        "normal"
+    ] * 2
+
+
+def test_numbered_split_folders_are_splits(tree):
+    root = tree(*(f"{s}/{c}/1.png" for s in ("01_Train", "02_Val", "03_Test") for c in "ab"))
+    assert read(root).splits() == ("train", "val", "test")
