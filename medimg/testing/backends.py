@@ -426,7 +426,7 @@ def check_files(trial: Trial) -> None:
     with_state = {file.name for file in trial.folder.iterdir()}
     network.save(trial.folder, training=False)
     files = {file.name for file in trial.folder.iterdir()}
-    assert files < with_state, (
+    assert with_state - files, (
         f"save(training=False) leaves {sorted(files)}, save(training=True) {sorted(with_state)}"
     )
     pickled = [n for n in with_state if n.endswith((".pt", ".pth", ".pkl", ".pickle", ".joblib"))]

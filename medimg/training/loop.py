@@ -35,7 +35,7 @@ PREDICT_BATCH = 64
 TIE_BREAK = 1e-6
 # a checkpoint is written after every epoch where that takes so long at most; else it takes a
 # twentieth of the time
-SOON_WRITTEN_S = 1.0
+SOON_WRITTEN_S = 0.2
 WRITING_SHARE = 0.05
 
 

@@ -35,6 +35,8 @@ began("start")
 from medimg.cli.main import run
 if where != "never":
     from medimg.training import loop, run as module
+    # after every epoch, however busy the computer is
+    loop.SOON_WRITTEN_S = 1000
     fit, write, atomic = module.fit, loop.Checkpoints.write, loop.write_atomically
     def killed_fit(network, *a, on_step=None, **k):
         save = network.save

@@ -74,7 +74,8 @@ class KerasBackend:
         """
         spec = resolved(spec)
         network = KerasNetwork(spec, assemble(spec))
-        network.compute_in(saved_precision(path / MODEL))
+        if (path / MODEL).is_file():
+            network.compute_in(saved_precision(path / MODEL))
         network.restore(path)
         return network
 

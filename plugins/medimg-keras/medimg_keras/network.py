@@ -28,7 +28,9 @@ from medimg_keras.objective import data_loss, penalty
 from medimg_keras.optimizers import Stepper
 from medimg_keras.startup import GPUS, keras, tf
 
-MODEL, STATE = "model.keras", "optimizer.npz"
+MODEL = "model.keras"
+# of a training that goes on: written after every epoch, so without Keras' archive, which is slow
+WEIGHTS, STATE = "weights.npz", "optimizer.npz"
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 # reading a loss waits for the accelerator; the protocol lets it be ten steps late
 STEPS_BETWEEN_LOSSES = 10 if GPUS else 1
@@ -151,6 +153,8 @@ class KerasNetwork:
                 tf.TensorSpec((3, len(self.stages)), floats),
             ],
             jit_compile=False,
+            # there is no control flow to translate, and translating takes seconds
+            autograph=False,
         )
 
     def train_epoch(
@@ -249,7 +253,7 @@ class KerasNetwork:
                 return tf.cast(x, tf.float32)
 
             self._traced[key] = tf.function(
-                forward, input_signature=[self._input()], jit_compile=False
+                forward, input_signature=[self._input()], jit_compile=False, autograph=False
             )
         return self._traced[key]
 
@@ -283,13 +287,21 @@ class KerasNetwork:
         )
 
     def save(self, path: Path, training: bool) -> None:
-        """`model.keras`, which Keras loads by itself in safe mode, and `optimizer.npz`."""
+        """`model.keras`, which Keras loads by itself in safe mode; when `training`, `weights.npz`
+        and `optimizer.npz` in its stead.
+
+        Raises:
+            OSError: they can't be written.
+        """
         path.mkdir(parents=True, exist_ok=True)
-        self.parts.whole.save(path / MODEL)
-        if training and self.stepper is not None:
+        for other in (MODEL,) if training else (WEIGHTS, STATE):
+            (path / other).unlink(missing_ok=True)
+        if not training:
+            self.parts.whole.save(path / MODEL)
+            return
+        np.savez(path / WEIGHTS, allow_pickle=False, **self.weights())
+        if self.stepper is not None:
             np.savez(path / STATE, allow_pickle=False, **self.stepper.state())
-        else:
-            (path / STATE).unlink(missing_ok=True)
 
     def restore(self, path: Path) -> None:
         """Takes back what `save` wrote.
@@ -297,7 +309,22 @@ class KerasNetwork:
         Raises:
             BackendError: the files are missing, damaged or of another model.
         """
-        file = path / MODEL
+        if (path / WEIGHTS).is_file():
+            self._restore_arrays(path / WEIGHTS)
+        else:
+            self._restore_model(path / MODEL)
+        if self.stepper is not None and (path / STATE).exists():
+            self.stepper.take(read_arrays(path / STATE))
+
+    def _restore_arrays(self, file: Path) -> None:
+        """All of them or none."""
+        arrays = read_arrays(file)
+        own = {p.name: tuple(p.variable.shape) for p in self.parts.parameters}
+        if {name: np.shape(array) for name, array in arrays.items()} != own:
+            raise BackendError(f"{file} holds another model than {self.spec.name}")
+        self.set_weights(arrays)
+
+    def _restore_model(self, file: Path) -> None:
         try:
             with warnings.catch_warnings():
                 # Keras only warns where a layer finds nothing in the file and keeps its draw
@@ -306,8 +333,6 @@ class KerasNetwork:
         except Exception as error:  # zipfile, h5py and Keras each raise their own
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise BackendError(f"{file} can't be read as {self.spec.name}: {first}") from error
-        if self.stepper is not None and (path / STATE).exists():
-            self.stepper.take(read_arrays(path / STATE))
 
 
 class Told:
