@@ -84,7 +84,7 @@ def of_similar(context: CheckContext, pairs: list[NearCopy], look_alikes: float)
         "near-duplicates",
         "info" if by_nature else "warning",
         f"{subject(pairs)} alike, but not confirmed as copies (correlation 0.99 and more)"
-        + (f"; {beside:,} more are nearly as alike: such pictures are" if by_nature else ""),
+        + (f"; {beside:,} more are nearly so, as such pictures are by nature" if by_nature else ""),
         len(pairs),
         near_items(pairs, context),
         f"Look at some of them ({PAGE})."

@@ -163,7 +163,7 @@ def test_pictures_that_look_alike_by_nature_are_information(planted, run_check, 
     context = planted(small_set | alike | pair)
     (finding,) = run_check("near-duplicates", context)
     assert finding.severity == "info" and finding.count < 12
-    assert "more are nearly as alike" in finding.message
+    assert "more are nearly so" in finding.message
     (kept,) = run_check("near-duplicates", context, look_alikes=1000.0)
     assert kept.severity == "warning"
 

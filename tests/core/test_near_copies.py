@@ -10,6 +10,7 @@ import pytest
 
 from medimg.core import near_copies
 from medimg.core.errors import UsageError
+from medimg.core.index import FileSource
 from medimg.core.near_copies import find_near_copies, keys_of, neighbours, picture_keys
 from medimg.core.scan import scan_samples
 from medimg.core.types import Sample
@@ -310,3 +311,27 @@ def test_look_alikes_stay_unconfirmed_however_they_are_moved():
         files[f"{n}.png"] = saved(np.clip(shape + own - 30, 0, 255).astype(np.uint8))
     found = searched(files).pairs
     assert found and not any(pair.confirmed or pair.moved for pair in found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [("brain_tumor_mri", ".jpg"), ("chest_xray_kermany", ".jpeg"), ("wbc_zheng_csv", ".bmp")],
+)
+def test_no_copy_that_comparing_all_pairs_finds_is_missed(shared_data, name, suffix):
+    """Of the real samples: every pair of correlation 0.99 and more at 64×64."""
+    root = shared_data / name
+    files = sorted(p for p in root.rglob(f"*{suffix}") if not p.name.startswith("."))
+    samples = [Sample(str(p.relative_to(root)), "a") for p in files]
+    source = FileSource(root)
+    records = scan_samples(samples, source)
+    readable = [s for s in samples if not records[s.path].error]
+    kept = near_copies.distinct(readable, records)
+    pixels = np.stack([near_copies.standardised(source, s.path).ravel() for s in kept])
+    flat = pixels.astype(np.float32) / (near_copies.STEPS * near_copies.COMPARED_PX)
+    like = np.argwhere(np.triu(flat @ flat.T, 1) >= near_copies.PLAUSIBLE)
+    found = {
+        (pair.first.path, pair.second.path)
+        for pair in find_near_copies(readable, records, source).pairs
+    }
+    assert {(kept[i].path, kept[j].path) for i, j in like.tolist()} <= found
