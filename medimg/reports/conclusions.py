@@ -8,6 +8,7 @@ from typing import Any
 from medimg.reports.language import Words
 
 LEVEL = 0.05
+LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece"})
 # patients below which a bootstrap of whole patients is too sure of itself (Cameron, Gelbach and
 # Miller 2008, Bootstrap-based improvements for inference with clustered errors)
 FEW_PATIENTS = 30
@@ -19,6 +20,7 @@ def conclusions(result: Mapping[str, Any], words: Words) -> list[str]:
     if not metric or len(result["runs"]) < 2:
         return []
     said = [*ranking(result, metric, words), *against_baseline(result, metric, words)]
+    said += ranked_otherwise(result, metric, words)
     for test in result["omnibus"]:
         key = "conclude.q_differs" if test["p"] < LEVEL else "conclude.q_same"
         name = words.inside(test["metric"])
@@ -88,6 +90,31 @@ def against_baseline(result: Mapping[str, Any], metric: str, words: Words) -> It
     else:
         key = "conclude.differs" if len(names) == 1 else "conclude.differ"
         yield words(key, **told, names=words.listed(names))
+
+
+def ranked_otherwise(result: Mapping[str, Any], metric: str, words: Words) -> Iterator[str]:
+    """Other metrics in which a run can be told from the best, and is better."""
+    if result.get("baseline_chosen") != "best" or result.get("family") != "baseline":
+        return
+    gated = {test["metric"] for test in result["omnibus"] if test["p"] >= LEVEL}
+    better: dict[str, list[str]] = {}
+    for pair in result["pairs"]:
+        name = pair["metric"]
+        if name == metric or name in gated or pair["p_holm"] is None or pair["p_holm"] >= LEVEL:
+            continue
+        if (pair["difference"] > 0) != (name in LOWER_IS_BETTER):
+            better.setdefault(name, []).append(pair["a"])
+    if better:
+        told = [
+            words(
+                "conclude.better",
+                metric=words.inside(name),
+                names=words.listed(names),
+                baseline=result["baseline"],
+            )
+            for name, names in better.items()
+        ]
+        yield words("conclude.elsewhere", told="; ".join(told))
 
 
 def beside_majority(result: Mapping[str, Any], words: Words) -> Iterator[str]:

@@ -447,6 +447,19 @@ def test_the_best_is_marked_with_all_that_cannot_be_told_from_it(medimg, drawn):
     assert "Patients are unknown" in answer.out
 
 
+def test_another_metric_that_ranks_otherwise_is_said(medimg, drawn):
+    """The best in AUROC answers at a threshold far off, so that another is right more often."""
+    labels, scores = drawn
+    fabricate("ranks", scores(3.5), labels, threshold=0.02)
+    fabricate("decides", scores(1.5), labels, threshold=0.5)
+    result = medimg("compare", "runs/ranks", "runs/decides", "--json").report["result"]
+    assert result["baseline"] == "ranks"
+    assert (
+        "Ranked otherwise it would look different: in accuracy decides can be told from ranks, "
+        "and for the better." in result["conclusions"]
+    )
+
+
 def test_a_baseline_and_the_best_are_two_families(medimg, drawn):
     labels, scores = drawn
     for name, strength in (("a", 0.2), ("b", 2.0), ("c", 2.1), ("d", 0.3)):
