@@ -404,7 +404,13 @@ def command(
     gone and the same between versions of a dataset.
     """
     from medimg.core.errors import InputError
-    from medimg.training.comparison import gather, rules_differ, unique_names, versions_differ
+    from medimg.training.comparison import (
+        gather,
+        rules_differ,
+        trained_on_test,
+        unique_names,
+        versions_differ,
+    )
 
     folders = given_paths(runs)
     job = Job("compare", seed=seed, as_json=as_json or style == "json", **common)
@@ -457,7 +463,7 @@ def command(
             *conclusions(result, words),
         ]
         say_runs(job, result, shown, metrics, style, top)
-        findings = [f for f in (mixed, versions_differ(entries)) if f]
+        findings = [f for f in (trained_on_test(entries), mixed, versions_differ(entries)) if f]
     say_refused(job, refused)
     for finding in findings:
         job.note(f"{finding.check}: {finding.message}", severity=finding.severity)

@@ -23,7 +23,7 @@ from medimg.core.types import Finding
 TRAINED = ("train", "finetune")
 EVALUATED = "evaluate"
 PREDICTIONS = "predictions.csv"
-# an evaluation with this error says nothing about new images
+# with this error an evaluation says nothing about new images
 SEEN = "training-images-in-test"
 
 
@@ -59,6 +59,7 @@ class Entry:
         recipe: every setting of the training; empty where it was made elsewhere.
         cost: seconds, epochs, images_per_second, parameters, trainable, device; None where unknown.
         looks: how often the part had been looked at, this evaluation included.
+        seen: what its evaluation says of training images among the tested, None for nothing.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Entry:
     phantom: bool
     version: str | None
     data: dict[str, str | None] = field(default_factory=dict)
+    seen: str | None = None
 
     def rule(self) -> str | None:
         """How the threshold came about: `youden`, `sensitivity=0.95`, or the value given."""
@@ -272,16 +274,11 @@ def entry_of(
     """What is compared of a run; older reports lack some of it, which is then None."""
     result = evaluation["result"]
     told = result.get("training") or {}
-    error = next(
-        (
-            f
-            for f in evaluation.get("findings") or ()
-            if f["check"] == SEEN and f["severity"] == "error" and result["split"] != "train"
-        ),
-        None,
+    seen = (
+        f["message"]
+        for f in evaluation.get("findings") or ()
+        if f["check"] == SEEN and f["severity"] == "error" and result["split"] != "train"
     )
-    if error:
-        raise InputError(f"{SEEN}: {error['message']}", error.get("hint") or "")
     samples, probabilities = read_answers(place / PREDICTIONS, shelf)
     if result.get("images") not in (None, len(samples.keys)):
         raise InputError(
@@ -309,6 +306,7 @@ def entry_of(
         phantom=bool(result.get("phantom")),
         version=((training or evaluation).get("medimg") or {}).get("version"),
         data=data_of(training),
+        seen=next(seen, None),
     )
 
 
@@ -485,6 +483,27 @@ def rules_differ(entries: Sequence[Entry]) -> Finding | None:
         len(rules),
         tuple({"run": name, "rule": rule} for name, rule in rules.items()),
         f"Evaluate them alike: medimg evaluate {quote(str(other.folder))}{asked}",
+    )
+
+
+def trained_on_test(entries: Sequence[Entry]) -> Finding | None:
+    """The error that runs are compared on images which they have seen in training.
+
+    The one that remembers more is not the better one; where all have seen the same, only
+    the order of the runs may still mean something.
+    """
+    rows = tuple({"run": e.name, "message": e.seen} for e in entries if e.seen)
+    if not rows:
+        return None
+    first = rows[0]
+    return Finding(
+        SEEN,
+        "error",
+        f"{len(rows)} of the {len(entries)} runs were tested on images that they have seen; "
+        f"{first['run']}: {first['message']}",
+        len(rows),
+        rows,
+        "Leave the copies out and train again: medimg verify DATASET --write-clean clean.csv",
     )
 
 

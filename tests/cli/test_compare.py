@@ -571,7 +571,7 @@ def test_classes_in_another_order_are_the_same_classes(medimg, drawn):
     assert {p["difference"] for p in result["pairs"]} == {0.0}
 
 
-def test_an_evaluation_on_training_images_is_refused(medimg, drawn):
+def test_an_evaluation_on_training_images_is_an_error_beside_the_table(medimg, drawn):
     labels, scores = drawn
     for name in "abc":
         fabricate(name, scores(1), labels)
@@ -579,9 +579,11 @@ def test_an_evaluation_on_training_images_is_refused(medimg, drawn):
     report = json.loads(file.read_text())
     found = {"check": "training-images-in-test", "severity": "error", "message": "12 of 200"}
     file.write_text(json.dumps(report | {"findings": [found]}))
-    result = medimg("compare", "runs/a", "runs/b", "runs/c", "--json").report["result"]
-    (row,) = result["refused"]
-    assert row["run"] == "c" and row["why"].startswith("training-images-in-test: 12 of 200")
+    answer = medimg("compare", "runs/a", "runs/b", "runs/c", "--json")
+    assert answer.code == 0 and answer.report["result"]["refused"] == []
+    (told,) = [f for f in answer.report["findings"] if f["check"] == found["check"]]
+    assert told["severity"] == "error" and told["items"] == [{"run": "c", "message": "12 of 200"}]
+    assert "1 of the 3 runs were tested on images that they have seen" in answer.err
 
 
 def test_older_reports_and_lone_evaluations_are_read(medimg, drawn):
