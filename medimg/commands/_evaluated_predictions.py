@@ -25,7 +25,7 @@ def of_predictions(job: Job, files: tuple[str, ...], dataset: str, asked: Asked)
         Refused: a threshold would be chosen on test.
     """
     from medimg.training.evaluation import Subject
-    from medimg.training.exposure import copies_of_training
+    from medimg.training.exposure import chosen_here, copies_of_training
     from medimg.training.external import mapped
     from medimg.training.given_predictions import (
         class_order,
@@ -91,7 +91,7 @@ def of_predictions(job: Job, files: tuple[str, ...], dataset: str, asked: Asked)
         data,
         predictions,
         cut,
-        tuple(copies_of_training(data, asked.split)),
+        (*copies_of_training(data, asked.split), *chosen_here(cut, data, asked.split)),
         job.out,
         {"run": None, "model": subject.name, "backend": None, "predictions": list(files)},
         f"medimg compare {quote(str(job.out))}/*",

@@ -293,4 +293,9 @@ def say(job: Job, work: Work, result: dict[str, Any]) -> None:
         f"Bootstrap: {result['ci']['resamples']:,} resamples of {drawn} among those that show the "
         "same classes, so that the prevalence is held fixed"
     )
+    if result["groups"] is None:
+        job.say(
+            "Patients are unknown: where they have several images, these intervals are too "
+            "narrow. Say who they are: -o group_regex=… or -o group=COLUMN, in training too."
+        )
     job.say(f"Next: {work.next_step}")

@@ -19,6 +19,10 @@ from medimg.statistics.resampling import method_of
 Metrics = Mapping[str, Callable[..., Any]]
 Rows = dict[str, dict[str, Any]]
 
+UNKNOWN = (
+    "patients are unknown, so that images are taken as independent: where patients have several, "
+    "intervals are too narrow"
+)
 STRATA = (
     "patients (images where they are unknown) are drawn among those that show the same classes: "
     "the prevalence is held as it is here, and intervals do not hold its uncertainty"
@@ -104,7 +108,7 @@ def evaluate_predictions(
             "method": method_of(None if independent(groups) else groups),
             "resamples": resamples,
             "level": level,
-            "note": STRATA,
+            "note": STRATA if groups is not None else f"{STRATA}; {UNKNOWN}",
         },
     }
 

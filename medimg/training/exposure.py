@@ -134,16 +134,26 @@ def training_images(again: list[Sample], fitted: int, total: int, split: str, ow
     )
 
 
-def chosen_on_this(samples: list[Sample], total: int) -> Finding:
+def chosen_on_this(
+    samples: list[Sample], total: int, what: str = "the epoch and the threshold"
+) -> Finding:
     return Finding(
         "threshold-on-test",
         "warning",
-        f"{len(samples):,} of the {total:,} images chose the epoch and the threshold: these "
-        "numbers flatter the run",
+        f"{len(samples):,} of the {total:,} images chose {what}: these numbers flatter the run",
         len(samples),
         rows_of(samples),
         "Evaluate images that chose nothing: --split test",
     )
+
+
+def chosen_here(threshold: Mapping[str, Any] | None, data: Data, split: str) -> list[Finding]:
+    """`threshold-on-test`, a warning, where the threshold was chosen on the part that is
+    evaluated: allowed for validation, to look at."""
+    if not threshold or threshold["chosen_on"] != split:
+        return []
+    samples = list(data.index.part(split))
+    return [chosen_on_this(samples, len(samples), "the threshold")]
 
 
 def changed_since(then: Mapping[str, Seen], data: Data, samples: Sequence[Sample]) -> list[Finding]:

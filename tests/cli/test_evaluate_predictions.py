@@ -145,6 +145,13 @@ def test_a_runs_validation_predictions_exchanged_for_those_of_test(medimg, runs)
     assert answer.code == 1 and "choosing it on test" in answer.err
 
 
+def test_the_part_that_chose_the_threshold_is_named(judged, rows):
+    answer = judged(rows, "--split", "val", "--json")
+    (found,) = [f for f in answer.report["findings"] if f["check"] == "threshold-on-test"]
+    assert "9 of the 9 images chose the threshold" in found["message"]
+    assert found["severity"] == "warning"
+
+
 # -- tables that are wrong -----------------------------------------------------------------------
 
 

@@ -55,7 +55,7 @@ def test_two_classes():
     methods = {name: row["method"] for name, row in found["metrics"].items()}
     assert methods["accuracy"] == "Wilson" and methods["auroc"].startswith("DeLong")
     assert methods["f1"] == found["ci"]["method"]
-    assert "prevalence" in found["ci"]["note"]
+    assert "prevalence" in found["ci"]["note"] and "patients are unknown" in found["ci"]["note"]
     assert found["confusion_matrix"] == {
         "labels": list(PAIR),
         "counts": sk.confusion_matrix(labels, called).tolist(),
