@@ -19,6 +19,8 @@ SHOWN = (
     "brier",
     "ece",
 )
+# small subgroups that are named; the report names all
+MOST_NAMED = 10
 # of a subgroup, as many as fit beside one another
 OF_SUBGROUPS = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "macro_f1")
 
@@ -128,7 +130,8 @@ def subgroup_table(column: str, table: Mapping[str, Any]) -> str:
         lines.append(tabulate(rows, headers=headers, disable_numparse=True))
     hidden = [f"{v} ({g['suppressed']})" for v, g in table["groups"].items() if g["suppressed"]]
     if hidden:
-        lines.append(f"{column}, not shown: {', '.join(hidden)}")
+        more = f", and {len(hidden) - MOST_NAMED:,} more" if len(hidden) > MOST_NAMED else ""
+        lines.append(f"{column}, not shown: {', '.join(hidden[:MOST_NAMED])}{more}")
     lines += [gap(n, table["gap"][n]) for n in names if n in table["gap"]]
     return "\n".join(lines)
 

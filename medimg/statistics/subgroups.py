@@ -82,7 +82,7 @@ def rows_only(scored: Scored, rows: Array) -> Scored:
 def suppressed(part: Scored, least: int) -> str | None:
     """Why a subgroup's numbers are not given; None where they are."""
     if len(part) < least:
-        return f"{len(part)} images: fewer than {least}"
+        return f"{len(part)} image{'' if len(part) == 1 else 's'}: fewer than {least}"
     return None
 
 
