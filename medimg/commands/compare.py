@@ -304,7 +304,7 @@ def say_seeds(job: Job, result: dict[str, Any], metrics: list[str], style: str) 
 
 def heading(result: dict[str, Any]) -> str:
     """What the runs were compared on."""
-    counts = ", ".join(f"{name} {count:,}" for name, count in result["classes"].items())
+    counts = ", ".join(f"{name}: {count:,}" for name, count in result["classes"].items())
     patients = f" of {result['patients']:,} patients" if result["patients"] else ""
     text = (
         f"{len(result['runs']):,} runs on the same {result['samples']:,} {result['split']} images"

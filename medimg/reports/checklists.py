@@ -339,7 +339,7 @@ def balancing(study: Study, words: Words) -> str:
     balance = none_or(study.recipe.get("balance"), words)
     if not total or not balance:
         return ""
-    shares = ", ".join(f"{name} {words.share(n / total)}" for name, n in counted.items())
+    shares = ", ".join(f"{name}: {words.share(n / total)}" for name, n in counted.items())
     return words.answer("balancing", balance=balance, shares=shares)
 
 

@@ -89,12 +89,12 @@ def compared_on(result: Mapping[str, Any], words: Words) -> str:
 
 
 def summary(report: Mapping[str, Any], result: Mapping[str, Any], words: Words) -> Iterator[Block]:
-    counts = ", ".join(f"{name} {words.count(n)}" for name, n in result["classes"].items())
+    counts = ", ".join(f"{name}: {words.count(n)}" for name, n in result["classes"].items())
     given = result.get("baseline_chosen") == "given"
     yield facts(
         [
             ("runs", words.count(len(result["runs"]))),
-            ("evaluated", f"{words.part(result['split'])}: {counts}"),
+            ("evaluated", f"{words.part(result['split'])} ({counts})"),
             ("positive", result.get("positive")),
             ("ranked_by", words.metric(result["ranked_by"])),
             ("baseline", result["baseline"] if given else None),

@@ -57,7 +57,12 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A finding of a check; `said` is what it means where `message` is in another language."""
+    """A finding of a check.
+
+    Args:
+        level: the severity in the document's language.
+        said: what the check finds, where `message` is in another language.
+    """
 
     check: str
     severity: str
@@ -65,6 +70,7 @@ class Found:
     count: int
     hint: str = ""
     said: str = ""
+    level: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +214,9 @@ def block_markdown(block: Block) -> str:
         for row in block.rows:
             said = f"{row.said}. " if row.said else ""
             hint = f" → {row.hint}" if row.hint else ""
-            lines.append(f"- **{row.severity}** `{row.check}`: {said}{row.message}{hint}")
+            lines.append(
+                f"- **{row.level or row.severity}** `{row.check}`: {said}{row.message}{hint}"
+            )
         return "\n".join(lines)
     if isinstance(block, Pictures):
         return "\n".join(f"- `{row.name}`: {row.caption}" for row in block.rows)

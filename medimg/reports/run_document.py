@@ -285,6 +285,7 @@ def findings_block(rows: Sequence[Mapping[str, Any]], title: str, words: Words) 
                 row.get("count") or 0,
                 row.get("hint") or "",
                 words.finding(row["check"]) or "",
+                words(f"severity.{row['severity']}"),
             )
             for row in rows[:MOST_FINDINGS]
         ),
