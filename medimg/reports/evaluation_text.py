@@ -19,6 +19,7 @@ SHOWN = (
     "brier",
     "ece",
 )
+HALF = 0.5
 # small subgroups that are named; the report names all
 MOST_NAMED = 10
 # of a subgroup, as many as fit beside one another
@@ -30,15 +31,27 @@ def metrics_table(result: Mapping[str, Any]) -> str:
     from tabulate import tabulate
 
     baseline, linear = result["baseline"], result.get("linear_baseline")
+    half = result.get("metrics_at_half")
+    cut = result.get("threshold")
+    if not cut or cut["value"] == HALF:
+        half = None
     rows = []
     for name in SHOWN:
         cell = result["metrics"].get(name)
         if cell is None:
             continue
         majority = shown(baseline.get(name) or {})
-        others = [majority, *([shown(linear["metrics"].get(name) or {})] if linear else [])]
+        others = [
+            *([shown(half.get(name) or {})] if half else []),
+            majority,
+            *([shown(linear["metrics"].get(name) or {})] if linear else []),
+        ]
         rows.append([name, shown(cell), interval(cell), *others, method(cell)])
-    names = ["majority class", *([f"linear: {linear['run']}"] if linear else [])]
+    names = [
+        *(["at 0.5"] if half else []),
+        "majority class",
+        *([f"linear: {linear['run']}"] if linear else []),
+    ]
     return tabulate(
         rows,
         headers=["metric", "value", "95 % interval", *names, "method"],

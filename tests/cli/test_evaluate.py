@@ -116,6 +116,8 @@ def test_several_classes_agree_with_scikit_learn(medimg, train, draw_folder):
 
 def test_a_rule_is_computed_on_validation(medimg, runs):
     result = evaluated(medimg, "runs/two", "--threshold", "youden", "--name", "y")
+    assert "  at 0.5  " in medimg("evaluate", "runs/two", *QUICK).out
+    assert "  at 0.5  " not in medimg("evaluate", "runs/two", "--threshold", "0.5", *QUICK).out
     val = read_predictions(Path("runs/two/predictions/val.csv"))
     truth = np.array(val.labels) == "PNEUMONIA"
     p = val.probabilities[:, val.classes.index("PNEUMONIA")]
