@@ -10,7 +10,9 @@ from html import escape
 WIDTH, HEIGHT = 360, 250
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 10, 38
 # letters that fit a drawing's width, alone and with some room between two texts
-MOST_LETTERS, MOST_SIDE_BY_SIDE = 56, 50
+MOST_LETTERS, MOST_SIDE_BY_SIDE, MOST_OF_A_LABEL = 56, 50, 26
+# about how wide a letter is
+LETTER = 6.2
 Point = tuple[float, float]
 Numbers = Callable[[float], str]
 
@@ -104,12 +106,12 @@ class Drawing:
         )
 
     def label(self, point: Point, text: str) -> None:
+        """A short text beside a point, within the drawing."""
         x, y = self.at(point)
-        anchor = "end" if x > WIDTH * 0.6 else "start"
-        shift = -6 if anchor == "end" else 6
-        self.pieces.append(
-            f'<text x="{x + shift}" y="{y - 6}" text-anchor="{anchor}">{escape(text)}</text>'
-        )
+        text = shortened(text, MOST_OF_A_LABEL)
+        wide = LETTER * len(text)
+        left = x + 6 if x + 6 + wide < WIDTH else max(2.0, x - 6 - wide)
+        self.pieces.append(f'<text class="halo" x="{left:.1f}" y="{y - 6}">{escape(text)}</text>')
 
     def svg(self, title: str) -> str:
         """The drawing; `title` is what a screen reader says."""
