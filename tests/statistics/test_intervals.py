@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from confidenceinterval import roc_auc_score
-from MLstatkit import Delong_test
 from scipy.stats import norm, t
 from statsmodels.stats.proportion import proportion_confint
 
@@ -71,7 +69,7 @@ def wald_of_logit(value: float, variance: float) -> tuple[float, float]:
 def test_delong_against_two_other_packages(ties):
     scored = images(1, ties=ties)
     p = scored.probabilities[:, 1]
-    value, bounds = roc_auc_score(scored.labels, p)
+    value, bounds = pytest.importorskip("confidenceinterval").roc_auc_score(scored.labels, p)
     areas = delong(scored.labels, p)
     assert areas.values[0] == pytest.approx(value)
     reach = Z * areas.covariance[0, 0] ** 0.5
@@ -81,7 +79,7 @@ def test_delong_against_two_other_packages(ties):
     assert found.bounds == pytest.approx(wald_of_logit(value, variance))
     assert "DeLong" in found.method
     other = np.random.default_rng(5).permutation(p)
-    answer = Delong_test(scored.labels, p, other, return_auc=True)
+    answer = pytest.importorskip("MLstatkit").Delong_test(scored.labels, p, other, return_auc=True)
     both = delong(scored.labels, p, other)
     difference = both.values[0] - both.values[1]
     spread = both.covariance[0, 0] + both.covariance[1, 1] - 2 * both.covariance[0, 1]
