@@ -50,8 +50,11 @@ def open_dataset(
     if card is not None:
         layout = layout or (card.layout if card.layout in manager.datasets() else None)
         options = {**(card.options if layout == card.layout else {}), **options}
-    chosen = choose_layout(path, layout, options, manager)
-    index = read(chosen, path, options)
+    from medimg.datasets._tree import listings_kept
+
+    with listings_kept():
+        chosen = choose_layout(path, layout, options, manager)
+        index = read(chosen, path, options)
     index = replace(
         index,
         reason=index.reason or chosen.reason,

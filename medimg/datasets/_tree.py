@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import islice
@@ -46,6 +48,11 @@ class Folder:
         """No file at any depth: a class folder that somebody forgot to fill."""
         return not self.images and not self.others and all(f.is_empty for f in self.folders)
 
+    def copy(self) -> Folder:
+        """Another that can be changed without changing this, its folders too."""
+        inner = [folder.copy() for folder in self.folders]
+        return Folder(self.name, self.path, [*self.images], self.others, inner)
+
     def holding(self) -> list[Folder]:
         """The folders in it that hold an image at some depth."""
         return [f for f in self.folders if f.holds_images]
@@ -65,6 +72,10 @@ class Tree:
     strays: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
+    def copy(self) -> Tree:
+        """Another that can be changed without changing this."""
+        return Tree(self.root.copy(), [*self.strays], [*self.findings])
+
 
 def read_tree(path: Path, *, raw: bool = False, sizes: bool = True) -> Tree:
     """The tree under `path`.
@@ -75,16 +86,46 @@ def read_tree(path: Path, *, raw: bool = False, sizes: bool = True) -> Tree:
     Raises:
         InputError: the folder can't be listed.
     """
-    tree = Tree(Folder(path.name, ""))
-    try:
-        fill(tree, tree.root, path, frozenset())
-    except OSError as error:
-        raise InputError(f"the folder {path} can't be read: {error.strerror or error}") from error
+    tree = listing_of(path)
     if not raw:
         leave_out_masks(tree)
         for folder in list(tree.root.walk()):
             leave_out_copy(tree, folder, path, sizes)
     tree.findings += dicom_finding(path, tree.strays)
+    return tree
+
+
+# path to tree while a dataset is opened; None where every look is a new one
+_kept: ContextVar[dict[str, Tree] | None] = ContextVar("kept listings", default=None)
+
+
+@contextmanager
+def listings_kept() -> Iterator[None]:
+    """Every folder is listed once within: each layout that is asked looks at the same files."""
+    before = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(before)
+
+
+def listing_of(path: Path) -> Tree:
+    """The tree as the folder has it, nothing left out; the caller's own.
+
+    Raises:
+        InputError: the folder can't be listed.
+    """
+    kept = _kept.get()
+    key = os.path.abspath(path)
+    if kept is not None and key in kept:
+        return kept[key].copy()
+    tree = Tree(Folder(path.name, ""))
+    try:
+        fill(tree, tree.root, path, frozenset())
+    except OSError as error:
+        raise InputError(f"the folder {path} can't be read: {error.strerror or error}") from error
+    if kept is not None:
+        kept[key] = tree.copy()
     return tree
 
 

@@ -477,3 +477,19 @@ def test_file_names_that_seem_to_tell_the_class_are_pointed_out(tree):
 def test_numbered_split_folders_are_splits(tree):
     root = tree(*(f"{s}/{c}/1.png" for s in ("01_Train", "02_Val", "03_Test") for c in "ab"))
     assert read(root).splits() == ("train", "val", "test")
+
+
+def test_a_folder_is_listed_once_while_layouts_are_asked(tree, monkeypatch):
+    from medimg.datasets import _tree
+
+    root = tree("a/1.png", "a/1_mask.png", "b/2.png", "c/a/1.png")
+    alone = placed(read(root))
+    listed = []
+    scandir = os.scandir
+    monkeypatch.setattr(_tree.os, "scandir", lambda path: listed.append(path) or scandir(path))
+    with _tree.listings_kept():
+        Reader().sniff(root)
+        assert placed(read(root)) == placed(read(root)) == alone
+    assert len(listed) == len({str(path) for path in listed}) == 5
+    (root / "a" / "3.png").write_bytes((root / "a" / "1.png").read_bytes())
+    assert len(read(root).samples) == len(alone) + 1
