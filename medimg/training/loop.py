@@ -36,6 +36,8 @@ TIE_BREAK = 1e-6
 # a checkpoint is written after every epoch where that takes so long at most; else it takes a
 # twentieth of the time
 SOON_WRITTEN_S = 0.2
+# until one was written, how fast a disk is thought to be; a weight has two moments beside it
+BYTES_A_SECOND, BYTES_A_WEIGHT = 200e6, 12
 WRITING_SHARE = 0.05
 
 
@@ -97,6 +99,11 @@ class Checkpoints:
         except ValueError as error:
             raise InputError(f"{self.folder / STATE} is damaged: {error}", "Train again.") from None
         return Progress(**data)
+
+    def expect(self, network: Network) -> None:
+        """Guesses how long writing will take, so that large networks are not written at once."""
+        self.took_s = network.parameters().trainable * BYTES_A_WEIGHT / BYTES_A_SECOND
+        self.ended = time.perf_counter()
 
     def keep(self, network: Network, progress: Progress, improved: bool) -> None:
         """After an epoch: files where they are due, else the best weights in memory."""
@@ -240,6 +247,7 @@ def fit(
     if progress.best_epoch:
         best.best = steer(progress.history[progress.best_epoch - 1], recipe.monitor)
     told: set[str] = set()
+    checkpoints.expect(network)
 
     while progress.epoch < recipe.epochs and progress.stopped_by is None:
         epoch = progress.epoch

@@ -164,4 +164,8 @@ def put(weights: Sequence[Weight], given: Mapping[str, np.ndarray]) -> LoadRepor
 
 def get(weights: Sequence[Weight]) -> dict[str, np.ndarray]:
     """Copies as NumPy arrays."""
-    return {w.name: np.array(w.neutral.cpu().numpy(), order="C") for w in weights}
+    # PyTorch turns large matrices around in blocks, NumPy number by number
+    return {
+        w.name: w.neutral.clone(memory_format=torch.contiguous_format).cpu().numpy()
+        for w in weights
+    }
