@@ -159,5 +159,7 @@ def shortened(path: str) -> str:
     >>> shortened("a/b/IM-0001-0001.jpeg")
     'IM-0001-0001.jpeg'
     """
+    # file names that are no UTF-8 have parts that no font can draw
+    path = path.encode("utf-8", "replace").decode()
     name = PurePosixPath(path.replace("::", "/")).name
     return name if len(name) <= LONGEST else "…" + name[-LONGEST + 1 :]
