@@ -8,6 +8,7 @@ import math
 import operator
 import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ from medimg.core.results import RESULTS, FindingModel
 from medimg.core.types import DatasetIndex, Finding, RuntimeInfo
 
 SCHEMA = "medimg.report/1"
+# what tempfile makes of the name of a file that is being written
+UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}")
 DAMAGED = "Run the command that wrote it again, under another --name."
 
 
@@ -255,6 +258,14 @@ def write_atomically(path: Path, data: str | bytes) -> None:
         raise
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def forget_unfinished(folder: Path) -> None:
+    """Removes what `write_atomically` leaves in a folder, and in those below, where the process
+    was killed while it wrote."""
+    for left in folder.rglob(".*"):
+        if UNFINISHED.fullmatch(left.name) and left.is_file():
+            left.unlink(missing_ok=True)
 
 
 def is_stream(path: Path) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medimg.core.recipe import write_recipe
-from medimg.core.report import cannot_write, write_atomically
+from medimg.core.report import cannot_write, forget_unfinished, write_atomically
 from medimg.core.runs import (
     MODEL,
     MODEL_CARD,
@@ -94,6 +94,7 @@ def train_run(
     experiment = learner.experiment
     start_folder(experiment, folder)
     rows: list[dict[str, float | None]] = list(resume.history) if resume else []
+    forget_unfinished(folder)
     if rows:
         # the run may have been killed between its last checkpoint and this file
         write_history(folder / HISTORY, rows)
