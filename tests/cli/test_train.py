@@ -226,18 +226,20 @@ def test_allowing_a_check_that_does_not_exist_is_wrong_usage(train):
 
 
 def test_two_classes_always_have_a_positive_one(medimg, train, draw_folder):
-    data = draw_folder("d", {s: {"opacité": 12, "sain": 12} for s in ("train", "val", "test")})
+    data = draw_folder("d", {s: {"opacité": 12, "taches": 12} for s in ("train", "val", "test")})
     answer = train("a", "--json", data=data)
     assert answer.code == 0, answer.err
     (found,) = [f for f in answer.report["findings"] if f["check"] == "positive-guessed"]
-    assert "sain is taken, the last by name" in found["message"] and found["message"] in answer.err
+    assert (
+        "taches is taken, the last by name" in found["message"] and found["message"] in answer.err
+    )
     assert found["hint"] == "If it is the other: --positive 'opacité'"
-    assert "Positive class: sain" in answer.err
-    assert answer.report["dataset"]["positive"] == "sain"
+    assert "Positive class: taches" in answer.err
+    assert answer.report["dataset"]["positive"] == "taches"
     assert answer.report["result"]["threshold"] is not None
     assert answer.report["result"]["metrics"]["sensitivity"] is not None
     result = medimg("evaluate", "runs/a", "--resamples", "100", "--json").report["result"]
-    assert result["positive"] == "sain" and result["metrics_at_half"]["f1"]
+    assert result["positive"] == "taches" and result["metrics_at_half"]["f1"]
     told = train("b", "--positive", "opacité", "--json", data=data)
     assert told.report["dataset"]["positive"] == "opacité"
     assert "positive-guessed" not in [f["check"] for f in told.report["findings"]]
