@@ -52,33 +52,6 @@ def demand(backend: str) -> None:
         pytest.skip(f"the plugin {NEEDS[backend]} is not installed")
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_the_main_job(backend, phantoms, tmp_path):
-    demand(backend)
-    for name in "ab":
-        medimg("train", phantoms, "--backend", backend, *SMALL, "--name", name, cwd=tmp_path)
-    runs = tmp_path / "runs"
-    assert (runs / "a" / VAL).read_bytes() == (runs / "b" / VAL).read_bytes()
-    report = json.loads((runs / "a" / "report.json").read_text())
-    assert report["environment"]["backend"]["name"] == backend
-    assert report["result"]["model"] == "cnn2"
-
-    medimg("evaluate", "runs/a", "--resamples", "200", cwd=tmp_path)
-    medimg("finetune", "runs/a", "--unfreeze", "0.5", "--epochs", "1", "--name", "ft", cwd=tmp_path)
-    tuned = json.loads((runs / "ft" / "report.json").read_text())["result"]
-    assert tuned["parent"] == "a"
-    assert tuned["parameters"]["trainable"] < tuned["parameters"]["total"]
-    medimg("evaluate", "runs/ft", "--resamples", "200", cwd=tmp_path)
-    medimg("compare", "runs/a", "runs/ft", "--resamples", "200", cwd=tmp_path)
-
-    pictures = sorted((phantoms / "val").rglob("*.png"))
-    done = medimg("predict", "runs/a", *pictures, "--json", cwd=tmp_path)
-    rows = json.loads(done.stdout)["result"]["predictions"]
-    assert len(rows) == len(pictures)
-    assert all(sum(row["probabilities"].values()) == pytest.approx(1) for row in rows)
-
-
-WEIGHTS = {"torch": "weights.safetensors", "keras": "model.keras"}
 # commands one after the other in one process: a framework takes seconds to start
 SEVERAL = """
 import io, json, sys
@@ -106,6 +79,40 @@ def several(*lines: tuple[object, ...], cwd: Path) -> list[dict]:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_main_job(backend, phantoms, tmp_path):
+    demand(backend)
+    line = ("train", phantoms, "--backend", backend, *SMALL, "--name")
+    pictures = sorted((phantoms / "val").rglob("*.png"))
+    medimg(*line, "b", cwd=tmp_path)
+    quick = ("--resamples", "200")
+    *others, predicted = several(
+        (*line, "a"),
+        ("evaluate", "runs/a", *quick),
+        ("finetune", "runs/a", "--unfreeze", "0.5", "--epochs", "1", "--name", "ft"),
+        ("evaluate", "runs/ft", *quick),
+        ("compare", "runs/a", "runs/ft", *quick),
+        ("predict", "runs/a", *pictures, "--json"),
+        cwd=tmp_path,
+    )
+    assert [a["code"] for a in others] == [0] * 5, [a["err"] for a in others]
+    runs = tmp_path / "runs"
+    # another process gives the same numbers
+    assert (runs / "a" / VAL).read_bytes() == (runs / "b" / VAL).read_bytes()
+    report = json.loads((runs / "a" / "report.json").read_text())
+    assert report["environment"]["backend"]["name"] == backend
+    assert report["result"]["model"] == "cnn2"
+    tuned = json.loads((runs / "ft" / "report.json").read_text())["result"]
+    assert tuned["parent"] == "a"
+    assert tuned["parameters"]["trainable"] < tuned["parameters"]["total"]
+    rows = json.loads(predicted["out"])["result"]["predictions"]
+    assert len(rows) == len(pictures)
+    assert all(sum(row["probabilities"].values()) == pytest.approx(1) for row in rows)
+
+
+WEIGHTS = {"torch": "weights.safetensors", "keras": "model.keras"}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
