@@ -104,4 +104,7 @@ report_options = stack(
     click.option("--no-progress", is_flag=True, help="No progress bars."),
 )
 
+# what Job takes of them
+COMMON = ("out", "name", "as_json", "quiet", "verbose", "no_progress")
+
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from medimg.commands._finishing import finish
 from medimg.commands._job import Job
-from medimg.commands._options import dataset_options, report_options, split_options
+from medimg.commands._learning import learn_from, resolve_learning_rate, say_trained
+from medimg.commands._options import COMMON, dataset_options, report_options, split_options
+from medimg.commands._resuming import absolute, go_on, pinned, refuse_settings, say_going_on
 from medimg.commands._training import (
     epoch_bar,
     given,
@@ -22,15 +25,6 @@ from medimg.commands._training import (
     told,
     training_options,
     with_changes,
-)
-from medimg.commands.train import (
-    COMMON,
-    absolute,
-    finish,
-    learn_from,
-    pinned,
-    resolve_learning_rate,
-    say_going_on,
 )
 
 if TYPE_CHECKING:
@@ -76,6 +70,7 @@ def recipe_for(parent: Run, flags: dict[str, Any], file: str | None) -> Recipe:
         "weights": "none",
         "freeze": "none",
         "unfreeze": None if chosen.get("freeze") else unfreeze,
+        "gradual": False,
         "views": None,
         "lr_spread": SPREAD if unfreeze and not chosen.get("freeze") else 1.0,
         "splits": str((parent.folder / "splits.csv").resolve()),
@@ -106,10 +101,7 @@ def finetune(
     network = experiment.backend.load(parent.folder / MODEL, experiment.spec)
     metrics = job.manager.functions(job.manager.metrics())
     cut = trainable_from(experiment.recipe, network)
-    job.say(
-        f"Trained: {', '.join(s.name for s in network.stages[cut:])}; frozen: "
-        f"{', '.join(s.name for s in network.stages[:cut]) or 'nothing'}"
-    )
+    say_trained(experiment, job, network, cut)
     learner = learn_from(experiment, job, network, cut, resume)
     found = resolve_learning_rate(learner.experiment, job, learner.network, learner.trainable_from)
     if resume is None:
@@ -156,7 +148,9 @@ def say_change(job: Job, finished: Finished) -> None:
         job.note("  The parent is the better one: medimg evaluate it instead.")
 
 
-def go_on(folder: Path, recipe: Recipe, state: Progress | None, common: dict[str, Any]) -> None:
+def go_on_with(
+    folder: Path, recipe: Recipe, state: Progress | None, common: dict[str, Any]
+) -> None:
     """Goes on with an unfinished finetune from the last epoch that ended."""
     from medimg.core.runs import read_run
 
@@ -207,6 +201,11 @@ def refuse_other_splits(flags: dict[str, Any], dataset: str | None) -> None:
     help="Share of the backbone's stages that becomes trainable, from the head down.  "
     "[default: 0.5 where the run trained a head on a frozen backbone, else everything]",
 )
+@click.option(
+    "--gradual",
+    is_flag=True,
+    help="Open those stages one after another over the epochs, from the head down, not at once.",
+)
 @click.option("--resume", metavar="RUN", help="Go on with an unfinished finetune.")
 @report_options
 def command(
@@ -222,7 +221,6 @@ def command(
 
     The split stays the parent's, so that what it was tested on stays unseen.
     """
-    from medimg.commands import train
     from medimg.core.errors import UsageError
     from medimg.core.runs import read_run
 
@@ -230,8 +228,8 @@ def command(
     flags = given({**options, "seed": seed})
     if resume:
         asked = {**flags, "run": run, "dataset": dataset, "recipe": recipe_file}
-        train.refuse_settings(asked | {"positive": positive})
-        train.go_on(Path(resume), common)
+        refuse_settings(asked | {"positive": positive})
+        go_on(Path(resume), common)
         return
     if run is None:
         raise UsageError("no RUN was given", "For example: medimg finetune runs/cnn3")

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from medimg.commands._finishing import finish
 from medimg.commands._job import Job
+from medimg.commands._learning import learn_from, resolve_learning_rate, say_frozen
 from medimg.commands._options import (
+    COMMON,
     backend_option,
     dataset_options,
     report_options,
     split_options,
 )
+from medimg.commands._resuming import absolute, go_on, pinned, refuse_settings, say_going_on
 from medimg.commands._training import (
     epoch_bar,
     given,
@@ -25,7 +29,6 @@ from medimg.commands._training import (
     recipe_from,
     resumable,
     told,
-    told_of_data,
     training_options,
     with_changes,
 )
@@ -34,12 +37,8 @@ if TYPE_CHECKING:
     from medimg.core.recipe import Recipe
     from medimg.core.types import LoadReport, Network
     from medimg.training.experiment import Experiment
-    from medimg.training.features import Learner
     from medimg.training.loop import Progress
     from medimg.training.run import Finished
-
-COMMON = ("out", "name", "as_json", "quiet", "verbose", "no_progress")
-FALLBACK_RATE = 1e-3
 
 
 def train(
@@ -57,7 +56,7 @@ def train(
     network, loaded = start_network(experiment, job, weights)
     experiment = with_scaling_checked(experiment, job, network, weights)
     cut = trainable_from(experiment.recipe, network)
-    say_frozen(job, network, cut, loaded)
+    say_frozen(experiment, job, network, cut, loaded)
     learner = learn_from(experiment, job, network, cut, resume)
     if resume is None:
         fresh = weights == "none"
@@ -114,169 +113,16 @@ def with_scaling_checked(
     return replace(experiment, findings=(*experiment.findings, found))
 
 
-def learn_from(
-    experiment: Experiment, job: Job, network: Network, cut: int, resume: Progress | None = None
-) -> Learner:
-    """The network on pictures, or its head on features that are computed now or were kept."""
-    from medimg.training.features import learner_of
-
-    def note(text: str) -> None:
-        job.note(text, severity="warning")
-
-    learner = learner_of(experiment, network, cut, job.progress, note, resume)
-    if told := learner.told:
-        views = f" in {told['views']} views" if told["views"] > 1 else ""
-        job.say(
-            f"The frozen backbone's features, {told['images']:,} times {told['size']:,} "
-            f"numbers{views}: "
-            + ("kept from before" if told["from_cache"] else f"{told['seconds']:.1f} s")
-        )
-    return learner
-
-
-def say_frozen(job: Job, network: Network, cut: int, loaded: LoadReport | None) -> None:
-    """What is trained and what is not, and a warning where what is frozen was never taught."""
-    from medimg.training.pretrained import listed
-
-    if cut == 0:
-        return
-    job.say(
-        f"Trained: {', '.join(s.name for s in network.stages[cut:])}; frozen: "
-        f"{', '.join(s.name for s in network.stages[:cut])}"
-    )
-    own = set(network.head().weights())
-    fresh = tuple(n for n in (loaded.missing if loaded else network.weights()) if n not in own)
-    if fresh:
-        job.note(
-            f"the frozen backbone keeps weights drawn at random: {listed(fresh)}",
-            severity="warning",
-        )
-        job.note("  --freeze none trains it; --weights imagenet|FILE|RUN gives it others")
-
-
-def resolve_learning_rate(
-    experiment: Experiment, job: Job, network: Network | None = None, cut: int = 0
-) -> Experiment:
-    """`--lr auto` runs the range test; without a safe suggestion the default is taken, aloud.
-
-    Args:
-        network, cut: what training starts from, and its lowest trained stage; default fresh.
-    """
-    from medimg.commands.lr_find import find_learning_rate
-    from medimg.training.run import with_learning_rate
-
-    if experiment.recipe.learning_rate != "auto":
-        return experiment
-    found = find_learning_rate(experiment, network, cut, bar=job.progress)
-    if found.suggestion is None:
-        job.note(f"{found.reason}; going on with {FALLBACK_RATE:g}", severity="warning")
-        return with_learning_rate(experiment, FALLBACK_RATE)
-    job.say(f"Learning rate {found.suggestion:.2g}: {found.reason}")
-    return with_learning_rate(experiment, found.suggestion)
-
-
-def finish(job: Job, experiment: Experiment, finished: Finished, next_step: str) -> None:
-    """Plots, the lines at the end, and the report."""
-    from medimg.reports.plots_training import run_plots
-    from medimg.training.recalibration import in_words
-
-    plots = run_plots(finished, experiment, job.folder)
-    finished.result["artifacts"] += plots
-    if words := in_words(finished.result["recalibration"]):
-        job.say(words)
-    say_result(job, finished)
-    alarms = [f for f in finished.findings if f not in experiment.findings]
-    for finding in alarms:
-        told(job, finding)
-    job.say(f"Run folder: {job.folder}")
-    job.say(f"Next: {next_step}")
-    job.finish(
-        finished.result,
-        index=experiment.data.index,
-        fingerprint=experiment.data.fingerprint,
-        split_hash=experiment.data.split_hash,
-        findings=(*told_of_data(experiment.data.index), *finished.findings),
-        runtime=finished.runtime,
-        settings=experiment.recipe.model_dump(),
-    )
-
-
-def say_result(job: Job, finished: Finished) -> None:
-    from medimg.training.answers import in_words
-
-    result = finished.result
-    job.say(
-        f"{result['epochs']} epochs (stopped by {result['stopped_by']}), best epoch "
-        f"{result['best_epoch']}, {result['images_per_second']:.0f} images/s"
-        if result["images_per_second"]
-        else f"{result['epochs']} epochs, best epoch {result['best_epoch']}"
-    )
-    names = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "macro_f1")
-    values = [
-        f"{name} {result['metrics'][name]:.3f}"
-        for name in names
-        if result["metrics"].get(name) is not None
-    ]
-    if values:
-        job.say(
-            f"Validation{in_words(result['threshold'])} (it chose the epoch, so it flatters): "
-            + ", ".join(values)
-        )
-
-
-def unfinished(folder: Path) -> tuple[Recipe, Progress | None]:
-    """The recipe and the state of an unfinished run.
-
-    Raises:
-        InputError: no such folder, no recipe in it, or it finished.
-    """
-    from medimg.core.errors import InputError
-    from medimg.core.recipe import read_recipe, resolve
-    from medimg.core.runs import RECIPE, REPORT, is_hopeless
-    from medimg.core.runs import unfinished as as_error
-    from medimg.training.loop import Checkpoints
-
-    if not (folder / RECIPE).is_file():
-        raise InputError(
-            f"{folder} holds no recipe.yaml: it is no run folder",
-            "Give the folder of a training that was cut short.",
-        )
-    if (folder / REPORT).is_file():
-        raise InputError(
-            f"{folder} is finished", f"Go on from its weights: medimg finetune {quote(str(folder))}"
-        )
-    if is_hopeless(folder):
-        raise as_error(folder)
-    recipe = resolve(read_recipe(folder / RECIPE), {})
-    return recipe, Checkpoints(folder / "checkpoints").read()
-
-
-def go_on(folder: Path, common: dict[str, Any]) -> None:
-    """`--resume RUN`: the same recipe, the same split, from the last epoch that ended."""
-    recipe, state = unfinished(folder)
-    if recipe.parent:
-        from medimg.commands import finetune
-
-        finetune.go_on(folder, recipe, state, common)
-        return
+def go_on_with(
+    folder: Path, recipe: Recipe, state: Progress | None, common: dict[str, Any]
+) -> None:
+    """Goes on with an unfinished training from the last epoch that ended."""
     job = Job("train", seed=recipe.seed, **common, folder=folder)
     data = with_changes(job, read_data(job, pinned(recipe, folder)), folder)
     experiment = ready(job, pinned(recipe, folder), data)
     say_going_on(job, folder, recipe, state)
     experiment, finished = train(experiment, job, weights=recipe.weights, resume=state)
     finish(job, experiment, finished, f"medimg evaluate {quote(str(folder))}")
-
-
-def pinned(recipe: Recipe, folder: Path) -> Recipe:
-    """The recipe with the split that the run folder holds."""
-    from medimg.core.runs import SPLITS
-
-    return recipe.model_copy(update={"splits": str(folder / SPLITS), "split_ratios": None})
-
-
-def say_going_on(job: Job, folder: Path, recipe: Recipe, state: Progress | None) -> None:
-    done = state.epoch if state else 0
-    job.say(f"Going on with {folder} after epoch {done} of {recipe.epochs}")
 
 
 @click.command("train", epilog="Example: medimg train ./chest_xray --model cnn3 --epochs 20")
@@ -321,24 +167,3 @@ def command(
     job.subject = f"{experiment.spec.name}-{data.index.name}"
     experiment, finished = train(experiment, job, weights=recipe.weights)
     finish(job, experiment, finished, f"medimg evaluate {quote(str(job.folder))}")
-
-
-def refuse_settings(flags: dict[str, Any]) -> None:
-    """Raises UsageError where `--resume` stands beside a setting, which it would not heed."""
-    from medimg.core.errors import UsageError
-
-    if asked := given(flags):
-        raise UsageError(
-            f"--resume goes on with the run's own settings, so {', '.join(asked)} can't be given",
-            "Leave it out, or train anew.",
-        )
-
-
-def absolute(recipe: Recipe) -> Recipe:
-    """Paths as they hold from anywhere, so that resume and evaluate find the data again."""
-    changes = {}
-    for name in ("dataset", "splits", "weights"):
-        value = getattr(recipe, name)
-        if value and value not in ("none", "imagenet") and Path(value).exists():
-            changes[name] = str(Path(value).resolve())
-    return recipe.model_copy(update=changes)

@@ -22,7 +22,8 @@ class Recipe(BaseModel):
     of training and validation; `mixup` is the alpha of its Beta distribution, 0 for none;
     `shift`-like augmentation settings come from the registry's presets. Where the backbone is
     frozen, `keep_features` computes what it gives once, with augmentation for so many `views`.
-    `lr_spread` is by how much slower the lowest trained stage learns than the head.
+    `lr_spread` is by how much slower the lowest trained stage learns than the head; with `gradual`
+    the stages under the head open one after another over the epochs.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -75,6 +76,7 @@ class Recipe(BaseModel):
 
     parent: str | None = None
     unfreeze: float | None = Field(None, gt=0, le=1)
+    gradual: bool = False
     lr_spread: float = Field(1.0, ge=1, le=1e6)
 
 
@@ -97,6 +99,11 @@ def check_together(recipe: Recipe) -> None:
     if recipe.unfreeze is not None and recipe.freeze == "backbone":
         raise UsageError(
             "--freeze backbone does not go with --unfreeze, which trains part of it",
+            "Leave one of them out.",
+        )
+    if recipe.gradual and recipe.freeze == "backbone":
+        raise UsageError(
+            "--gradual opens stages of the backbone, which --freeze backbone keeps shut",
             "Leave one of them out.",
         )
     if recipe.minutes is not None and recipe.schedule == "one-cycle":

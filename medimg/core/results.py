@@ -202,6 +202,13 @@ class Change(Result):
     differences: dict[str, Difference]
 
 
+class Opening(Result):
+    """Stages of the network that began to be trained in an epoch, counted from 1."""
+
+    epoch: int
+    stages: list[str]
+
+
 class TrainResult(Result):
     model: str
     parameters: Parameters
@@ -216,6 +223,7 @@ class TrainResult(Result):
     before: dict[str, float | None] | None = None
     change: Change | None = None
     learning_rate: float | None = None
+    opened: list[Opening] = []
     weights: dict[str, Any] | None = None
     features: KeptFeatures | None = None
     split: str | None = None

@@ -24,6 +24,7 @@ from medimg.core.runs import HOPELESS
 from medimg.core.types import Finding
 from medimg.training.prediction import cross_entropy, predict_logits, softmax
 from medimg.training.schedule import Watch, epoch_rates, stage_shares
+from medimg.training.unfreezing import cuts
 
 if TYPE_CHECKING:
     from medimg.core.loader import Loader
@@ -226,7 +227,8 @@ def fit(
 
     Args:
         train, val: the two parts; without val the training loss steers.
-        trainable_from: index of the lowest trained stage.
+        trainable_from: index of the lowest trained stage; with `gradual` in the recipe it is
+            reached over the epochs, and every opening starts the optimizer anew.
         resume: go on from this state.
         features: key of the features that the parts hold.
         on_step: called with (epoch, step, loss).
@@ -237,8 +239,10 @@ def fit(
         Refused: the loss is no number (`non-finite-loss`).
         BackendError: a batch is larger than memory.
     """
-    network.prepare(objective, optimizer, trainable_from)
     progress = resume or Progress(features=features)
+    cut_of = cuts(trainable_from, len(network.stages), recipe.epochs, recipe.gradual)
+    cut = cut_of[max(progress.epoch - 1, 0)]
+    network.prepare(objective, optimizer, cut)
     if progress.last:
         network.restore(checkpoints.folder / progress.last)
     stopper = watch(recipe.min_delta, progress.best, progress.waited)
@@ -251,6 +255,9 @@ def fit(
 
     while progress.epoch < recipe.epochs and progress.stopped_by is None:
         epoch = progress.epoch
+        if cut_of[epoch] != cut:
+            cut = cut_of[epoch]
+            network.prepare(objective, optimizer, cut)
         rates = epoch_rates(
             recipe.schedule,
             float(recipe.learning_rate),
@@ -315,7 +322,13 @@ def fit(
                 told.add(alarm.check)
                 on_alarm(alarm)
 
+    best_cut = cut_of[max(progress.best_epoch - 1, 0)]
+    if best_cut != cut:
+        # its checkpoint holds the optimizer's state of fewer stages
+        network.prepare(objective, optimizer, best_cut)
     checkpoints.restore_best(network, progress)
+    if best_cut != cut:
+        network.prepare(objective, optimizer, cut)
     found = tuple(alarms(progress, val))
     return Outcome(progress, progress.seconds, progress.images, found)
 

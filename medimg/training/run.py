@@ -29,6 +29,7 @@ from medimg.training.features import Learner
 from medimg.training.loop import PREDICT_BATCH, Checkpoints, Progress, fit
 from medimg.training.prediction import predict_logits, probabilities_of
 from medimg.training.recalibration import alarm, recalibration_of, recalibration_result
+from medimg.training.unfreezing import cuts, openings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -156,6 +157,7 @@ def train_run(
         "parent": parent,
         "before": before,
         "learning_rate": float(experiment.recipe.learning_rate),
+        "opened": opened_stages(learner, outcome.progress.epoch),
         "weights": weights_taken(loaded),
         "features": learner.told,
         "split": experiment.data.split_note,
@@ -173,6 +175,13 @@ def train_run(
         *outcome.findings,
     )
     return Finished(result, findings, experiment.runtime, predictions)
+
+
+def opened_stages(learner: Learner, epochs: int) -> list[dict[str, Any]]:
+    """The stages that were trained, by the epoch that opened them."""
+    recipe, stages = learner.experiment.recipe, learner.network.stages
+    by_epoch = cuts(learner.trainable_from, len(stages), recipe.epochs, recipe.gradual)
+    return openings(by_epoch[:epochs], [stage.name for stage in stages])
 
 
 def weights_taken(loaded: LoadReport | None) -> dict[str, Any] | None:

@@ -185,6 +185,58 @@ def test_a_killed_run_goes_on_to_the_same_end(backend, phantoms, tmp_path):
     assert (runs / "cut" / VAL).read_bytes() == (runs / "whole" / VAL).read_bytes()
 
 
+INTERRUPTED = """
+import sys
+from medimg.cli.main import run
+from medimg.training import run as module
+data, backend = sys.argv[1:]
+small = ["--backend", backend, "--image-size", "32", "--no-progress", "-q", "--name"]
+assert run(["train", data, "--model", "cnn3bn", "--epochs", "2", *small, "donor"]) == 0
+line = ["finetune", "runs/donor", "--unfreeze", "1", "--gradual", "--epochs", "6", "--no-progress"]
+assert run([*line, "--name", "whole"]) == 0
+write = module.write_history
+for stop in (2, 3):
+    def interrupted(path, rows):
+        write(path, rows)
+        if len(rows) == stop:
+            raise KeyboardInterrupt
+    module.write_history = interrupted
+    assert run([*line, "--name", f"cut{stop}"]) == 130
+    module.write_history = write
+    assert run(["finetune", "--resume", f"runs/cut{stop}"]) == 0
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_stages_open_one_after_another(backend, phantoms, tmp_path):
+    """Cut short before a stage opens and after, and gone on with to the same end."""
+    demand(backend)
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, phantoms, backend],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "MEDIMG_CACHE": str(tmp_path / "cache")},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = "Trained: conv3, head; from epoch 3 conv2; from epoch 5 conv1; frozen: nothing"
+    assert told in done.stdout
+    runs = tmp_path / "runs"
+    results = {
+        name: json.loads((runs / name / "report.json").read_text())["result"]
+        for name in ("whole", "cut2", "cut3")
+    }
+    assert [row["epoch"] for row in results["whole"]["opened"]] == [1, 3, 5]
+    counts = results["whole"]["parameters"]
+    # all but BatchNorm's running means and variances, of 32, 64 and 128 channels
+    assert counts["total"] - counts["trainable"] == 2 * (32 + 64 + 128)
+    for name in ("cut2", "cut3"):
+        assert (runs / name / VAL).read_bytes() == (runs / "whole" / VAL).read_bytes()
+        assert results[name]["metrics"] == results["whole"]["metrics"]
+        assert results[name]["history"]["loss"] == results["whole"]["history"]["loss"]
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_loss_that_is_no_number(backend, phantoms, tmp_path):
     demand(backend)
