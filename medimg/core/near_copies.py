@@ -27,15 +27,16 @@ COMPARED_PX, STEPS = 64, 1024
 CONFIRMED = 0.999
 # pairs below this are look-alikes, not candidates
 PLAUSIBLE = 0.99
-# of thumbnails: pairs below it don't reach `DOUBTFUL` at full size
-LEAST_ALIKE = 0.8
+# of thumbnails, less than what pairs that reach `LOOK_ALIKE` as they lie have; and what those have
+# that reach it once one is moved: as they lie, and moved by a pixel
+ALIKE, NEARLY_ALIKE, MOVED_ALIKE = 0.97, 0.9, 0.93
 # pairs of which there are many where a modality looks alike by nature
 LOOK_ALIKE = 0.98
 # from here on moving one picture may make a pair of copies of it
 DOUBTFUL, MOST_ALIGNED = 0.9, 20_000
 ALIGNED_PX, MOVED_PX = 128, 8
 # what two crops of one picture reach at 32×32 at the least, moved by whole pixels
-NEARLY_ALIGNED, COARSE_PX, COARSE_MOVED_PX = 0.94, COMPARED_PX // 2, 2
+NEARLY_ALIGNED, COARSE_MOVED_PX = 0.94, 2
 # pictures with less spread than this are blank: their hash is noise
 LEAST_SPREAD = 4.0
 # bounds on a search among pictures that all look alike: seconds and some hundred megabytes
@@ -178,7 +179,10 @@ def united(
 def thumbnails_alike(
     thumbnails: Sequence[np.ndarray | None], pairs: np.ndarray, turned: np.ndarray
 ) -> np.ndarray:
-    """Bool[P]: whether two thumbnails correlate enough for their pictures to be read again."""
+    """Bool[P]: whether two thumbnails correlate enough for their pictures to be read again.
+
+    As they lie or, where those of crops might, moved by a pixel.
+    """
     wanted, places = np.unique(pairs, return_inverse=True)
     places = places.reshape(pairs.shape)
     if not len(wanted):
@@ -190,13 +194,15 @@ def thumbnails_alike(
     for start in range(0, len(pairs), TILE):
         part = slice(start, start + TILE)
         one, other = places[part].T
-        seen = small[other]
+        seen = small[other].astype(np.float32)
         seen[turned[part]] = seen[turned[part]][:, :, ::-1]
-        both = np.einsum(
-            "ij,ij->i", flat[one].astype(np.float32), seen.reshape(len(seen), -1).astype(np.float32)
-        )
+        both = np.einsum("ij,ij->i", flat[one].astype(np.float32), seen.reshape(len(seen), -1))
         covariance = both / flat.shape[1] - mean[one] * mean[other]
-        alike[part] = covariance >= LEAST_ALIKE * spread[one] * spread[other]
+        likeness = covariance / np.maximum(spread[one] * spread[other], 1e-6)
+        alike[part] = likeness >= ALIKE
+        unclear = np.flatnonzero((likeness >= NEARLY_ALIKE) & ~alike[part])
+        moved = best_moved(small[one[unclear]].astype(np.float32), seen[unclear], 1)
+        alike[start + unclear] = moved >= MOVED_ALIKE
     return alike
 
 
@@ -408,21 +414,22 @@ def correlations(
         found[part][unreadable[places[part]].any(axis=1)] = np.nan
         doubtful[part] = found[part] >= PLAUSIBLE
         unclear = (found[part] >= DOUBTFUL) & ~doubtful[part]
-        doubtful[part][unclear] = best_moved(one[unclear], other[unclear]) >= NEARLY_ALIGNED
+        coarse_one, coarse_other = halved(one[unclear]), halved(other[unclear])
+        moved = best_moved(coarse_one, coarse_other, COARSE_MOVED_PX)
+        doubtful[part][unclear] = moved >= NEARLY_ALIGNED
     return found, doubtful
 
 
-def best_moved(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Float32[P]: the highest correlation of Float32[P, 64, 64] with others, one of them moved.
+def best_moved(first: np.ndarray, second: np.ndarray, most_px: int) -> np.ndarray:
+    """Float32[P]: the highest correlation of Float32[P, h, w] with others, one of them moved.
 
-    By whole pixels at 32×32: it leaves out most of the pairs that no moving makes copies.
+    By whole pixels: it leaves out most of the pairs that no moving makes copies.
     """
-    one, other = halved(first), halved(second)
-    kept = COARSE_PX - 2 * COARSE_MOVED_PX
-    middle = centred(one[:, COARSE_MOVED_PX:-COARSE_MOVED_PX, COARSE_MOVED_PX:-COARSE_MOVED_PX])
+    height, width = (side - 2 * most_px for side in first.shape[1:])
+    middle = centred(first[:, most_px:-most_px, most_px:-most_px])
     best = np.full(len(first), -1, np.float32)
-    for down, right in product(range(2 * COARSE_MOVED_PX + 1), repeat=2):
-        there = centred(other[:, down : down + kept, right : right + kept])
+    for down, right in product(range(2 * most_px + 1), repeat=2):
+        there = centred(second[:, down : down + height, right : right + width])
         best = np.maximum(best, np.einsum("ij,ij->i", middle, there))
     return best
 
