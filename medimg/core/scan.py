@@ -30,12 +30,12 @@ from medimg.core.types import DatasetIndex, Sample, Source
 from medimg.core.workers import in_blocks, one_thread_a_call, pieces
 
 BINS = 64
+LEVELS = np.arange(256.0)
 PERCENTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 # 8×9 cells of 4×4 pixels: the gradient hash and the outer frame come from one small picture,
 # which is made from four samples a pixel, sixteen of pictures that are large
 SMALL_HEIGHT, SMALL_WIDTH = 32, 36
 LARGE = 16
-COLUMN_CELLS = np.repeat(np.eye(9, dtype=np.float32), SMALL_WIDTH // 9, axis=0)
 # the nine lowest frequencies of 32 rows and of 36 columns: a cosine transform without its scale
 WAVES = tuple(
     np.cos(np.pi / n * np.outer(np.arange(9), np.arange(n) + 0.5)).astype(np.float32)
@@ -45,7 +45,11 @@ WAVES = tuple(
 COUNTED_ROWS = 48
 # so many are taken through each step together, as long as they are small: code that runs twice
 # in a row is at hand, and a step for all pictures of one size costs little more than for one
-TOGETHER, TOGETHER_PX = 16, 1 << 22
+TOGETHER, TOGETHER_PX = 64, 1 << 22
+# filters take so many in one row: more of them would not stay in a processor's cache
+IN_A_ROW = 16
+# up to this many pixels it is calls that cost
+SMALL_PICTURE_PX = 1 << 16
 # how sharp a picture is is read in its middle: an eighth of each side, this much at least
 SHARP_PX, DETAIL_PX = 72, 17
 MARGIN = DETAIL_PX // 2
@@ -208,8 +212,7 @@ def scan_paths(
             yield path, restored(values)
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """What was read of one image; `known` are fields of its record."""
 
     data: Any
@@ -350,8 +353,11 @@ def in_grey(image: np.ndarray) -> tuple[np.ndarray, bool]:
     if image.ndim == 2:
         return image, True
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    # nearly every coloured picture shows it in one row
-    row, lit = image[len(image) // 2], grey[len(image) // 2]
+    # nearly every coloured picture shows it in one pixel, or in one row
+    tall, wide = grey.shape
+    if image.item(tall // 2, wide // 2, 0) != image.item(tall // 2, wide // 2, 2):
+        return grey, False
+    row, lit = image[tall // 2], grey[tall // 2]
     if (row[:, 0] != lit).any() or (row[:, 2] != lit).any():
         return grey, False
     return grey, cv2.norm(image, cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), cv2.NORM_INF) == 0
@@ -378,11 +384,24 @@ def middle(grey: np.ndarray) -> np.ndarray:
 
 def corners(grey: np.ndarray) -> np.ndarray:
     """UInt8[4, h, w], an eighth of each side: top left and right, bottom left and right."""
-    tall, wide = max(1, grey.shape[0] // 8), max(1, grey.shape[1] // 8)
-    four = np.empty((4, tall, wide), np.uint8)
-    four[0], four[1] = grey[:tall, :wide], grey[:tall, -wide:]
-    four[2], four[3] = grey[-tall:, :wide], grey[-tall:, -wide:]
+    if grey.size <= SMALL_PICTURE_PX:
+        return grey.take(corner_places(*grey.shape))
+    tall, wide = grey.shape[0] // 8, grey.shape[1] // 8
+    four = np.empty((4, max(1, tall), max(1, wide)), np.uint8)
+    for place, corner in enumerate(four):
+        rows = slice(-len(corner), None) if place > 1 else slice(len(corner))
+        columns = slice(-corner.shape[1], None) if place % 2 else slice(corner.shape[1])
+        corner[:] = grey[rows, columns]
     return four
+
+
+@lru_cache
+def corner_places(tall: int, wide: int) -> np.ndarray:
+    """Where `corners` stand in all pixels, one after the other: one call instead of eight."""
+    places = np.arange(tall * wide).reshape(tall, wide)
+    down, right = max(1, tall // 8), max(1, wide // 8)
+    left, other = places[:, :right], places[:, -right:]
+    return np.stack([left[:down], other[:down], left[-down:], other[-down:]])
 
 
 def shrunk(grey: np.ndarray) -> np.ndarray:
@@ -416,28 +435,50 @@ def by_shape(arrays: list[np.ndarray], work: Callable[[np.ndarray], np.ndarray])
 
 def sharpness(middles: np.ndarray) -> np.ndarray:
     """Float64[N] of UInt8[N, h, w], see `ScanRecord`; not a number where it is blank."""
-    found = []
-    for start in range(0, len(middles), TOGETHER):
-        some = middles[start : start + TOGETHER]
-        # one upon the other, with rows between them in which no filter reaches the next
-        pile = some[:, mirrored_rows(some.shape[1])].reshape(-1, some.shape[2])
-        inner = (len(some), -1, some.shape[2])
-        edges = cv2.Laplacian(pile, cv2.CV_16S)
-        smooth = cv2.blur(pile, (DETAIL_PX, DETAIL_PX))
-        strong, detail = (
-            row_means(size.reshape(inner)[:, MARGIN:-MARGIN].reshape(len(some), -1))
-            for size in (np.abs(edges, out=edges), cv2.absdiff(pile, smooth))
-        )
-        # what rounding leaves of both, so that smooth middles stay finite
-        found.append((strong + 0.02) / (detail + 0.02))
-    spread = mean_and_spread(middles.reshape(len(middles), -1))[1]
-    return np.where(spread < 1, np.nan, np.concatenate(found))
+    strong, detail = np.empty(len(middles)), np.empty(len(middles))
+    for start in range(0, len(middles), IN_A_ROW):
+        part = slice(start, start + IN_A_ROW)
+        row = side_by_side(middles[part])
+        edges = cv2.Laplacian(row, cv2.CV_16S)
+        strong[part] = means_of_each(np.abs(edges, out=edges), middles.shape[2])
+        smooth = cv2.blur(row, (DETAIL_PX, DETAIL_PX))
+        detail[part] = means_of_each(cv2.absdiff(row, smooth), middles.shape[2])
+    # what rounding leaves of both, so that smooth middles stay finite
+    found = (strong + 0.02) / (detail + 0.02)
+    # where the mean is taken a pixel counts four times at most: only these can be blank
+    for place in np.flatnonzero(detail <= 5):
+        if mean_and_spread_of(middles[place])[1] < 1:
+            found[place] = np.nan
+    return found
+
+
+def side_by_side(pictures: np.ndarray) -> np.ndarray:
+    """UInt8[h, N·(w + 16)] of UInt8[N, h, w]: filters take few long rows faster than many short.
+
+    Each is continued to both sides as OpenCV does it at a border, so that no filter reaches the
+    next.
+    """
+    count, tall, wide = pictures.shape
+    row = np.empty((tall, count, wide + 2 * MARGIN), np.uint8)
+    row[:, :, MARGIN:-MARGIN] = pictures.transpose(1, 0, 2)
+    left, right = mirrored_columns(wide)
+    row[:, :, :MARGIN] = row[:, :, left]
+    row[:, :, -MARGIN:] = row[:, :, right]
+    return row.reshape(tall, -1)
 
 
 @lru_cache
-def mirrored_rows(tall: int) -> np.ndarray:
-    """Row numbers with a margin on both sides, as OpenCV continues a picture."""
-    return np.pad(np.arange(tall), MARGIN, mode="reflect")
+def mirrored_columns(wide: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the columns of both margins stand in a picture that has them already."""
+    places = np.pad(np.arange(wide), MARGIN, mode="reflect") + MARGIN
+    return places[:MARGIN], places[-MARGIN:]
+
+
+def means_of_each(row: np.ndarray, wide: int) -> np.ndarray:
+    """Float64[N]: the mean of each picture in a row of them, of UInt8 (exact) or Int16."""
+    kind = cv2.CV_32S if row.dtype == np.uint8 else cv2.CV_32F
+    columns = cv2.reduce(row, 0, cv2.REDUCE_SUM, dtype=kind).reshape(-1, wide + 2 * MARGIN)
+    return columns[:, MARGIN:-MARGIN].sum(axis=1, dtype=np.float64) / (wide * len(row))
 
 
 def pixel_hash(canonical: np.ndarray) -> str:
@@ -479,7 +520,9 @@ def describe(raws: list[Raw]) -> list[ScanRecord]:
     whole = whole_pictures(raws, shares)
     sharp = by_shape([raw.middle for raw in raws], sharpness).tolist()
     features = np.column_stack([corner, whole, frame]).astype(np.float32)[:, FEATURE_ORDER]
-    histograms = np.rint(shares.reshape(len(raws), BINS, -1).sum(axis=2) * 65535).astype(np.uint16)
+    # four levels a bin: adding columns is faster than sums over short axes
+    bins = sum(shares[:, first :: len(LEVELS) // BINS] for first in range(len(LEVELS) // BINS))
+    histograms = np.rint(bins * 65535).astype(np.uint16)
     return [
         ScanRecord(
             **raw.known,
@@ -511,9 +554,8 @@ def describe(raws: list[Raw]) -> list[ScanRecord]:
 
 def whole_pictures(raws: list[Raw], shares: np.ndarray) -> np.ndarray:
     """Float64[N, 2]: mean and standard deviation of each, from Float64[N, 256] where all counts."""
-    levels = np.arange(256.0)
-    means = shares @ levels
-    variances = np.einsum("ij,ij->i", shares, (levels - means[:, None]) ** 2)
+    means = shares @ LEVELS
+    variances = np.einsum("ij,ij->i", shares, (LEVELS - means[:, None]) ** 2)
     found = np.stack([means, np.sqrt(variances)], axis=1)
     for place, raw in enumerate(raws):
         if raw.whole is not None:
@@ -533,11 +575,11 @@ def gradient_hashes(small: np.ndarray) -> list[int]:
     Args:
         small: UInt8[N, 32, 36].
     """
-    # whole numbers, exact in float32; a product is faster than sums over short axes
-    rows = small.reshape(-1, SMALL_WIDTH).astype(np.float32) @ COLUMN_CELLS
-    cells = rows.reshape(len(small), 8, SMALL_HEIGHT // 8, 9).sum(axis=2)
-    bits = (cells[:, :, 1:] > cells[:, :, :-1]).reshape(len(small), 64)
-    return [int.from_bytes(row.tobytes(), "big") for row in np.packbits(bits, axis=1)]
+    # means of whole numbers, exact in float32
+    pile = small.reshape(-1, SMALL_WIDTH).astype(np.float32)
+    means = cv2.resize(pile, (9, 8 * len(small)), interpolation=cv2.INTER_AREA)
+    cells = means.reshape(len(small), 8, 9)
+    return as_numbers((cells[:, :, 1:] > cells[:, :, :-1]).reshape(len(small), 64))
 
 
 def halved(small: np.ndarray) -> np.ndarray:
@@ -559,7 +601,12 @@ def frequency_hashes(small: np.ndarray) -> list[int]:
     """
     across = (small.reshape(-1, SMALL_WIDTH).astype(np.float32) @ WAVES[1].T).reshape(-1, 32, 9)
     lowest = np.matmul(WAVES[0], across).reshape(len(small), -1)[:, 1:65]
-    return [int.from_bytes(row.tobytes(), "big") for row in np.packbits(lowest > 0, axis=1)]
+    return as_numbers(lowest > 0)
+
+
+def as_numbers(bits: np.ndarray) -> list[int]:
+    """Of Bool[N, 64], the first bit the highest."""
+    return np.packbits(bits, axis=1).view(">u8").ravel().tolist()
 
 
 def row_means(values: np.ndarray) -> np.ndarray:
