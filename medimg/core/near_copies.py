@@ -28,8 +28,8 @@ CONFIRMED = 0.999
 # pairs below this are look-alikes, not candidates
 PLAUSIBLE = 0.99
 # of thumbnails, less than what pairs that reach `LOOK_ALIKE` as they lie have; and what those have
-# that reach it once one is moved: as they lie, and moved by a pixel
-ALIKE, NEARLY_ALIKE, MOVED_ALIKE = 0.97, 0.9, 0.93
+# that reach it once one is moved: as they lie, and moved by half a pixel or one
+ALIKE, NEARLY_ALIKE, MOVED_ALIKE = 0.97, 0.89, 0.93
 # pairs of which there are many where a modality looks alike by nature
 LOOK_ALIKE = 0.98
 # from here on moving one picture may make a pair of copies of it
@@ -181,7 +181,7 @@ def thumbnails_alike(
 ) -> np.ndarray:
     """Bool[P]: whether two thumbnails correlate enough for their pictures to be read again.
 
-    As they lie or, where those of crops might, moved by a pixel.
+    As they lie or, where crops of one picture might be, moved by up to a pixel.
     """
     wanted, places = np.unique(pairs, return_inverse=True)
     places = places.reshape(pairs.shape)
@@ -201,7 +201,7 @@ def thumbnails_alike(
         likeness = covariance / np.maximum(spread[one] * spread[other], 1e-6)
         alike[part] = likeness >= ALIKE
         unclear = np.flatnonzero((likeness >= NEARLY_ALIKE) & ~alike[part])
-        moved = best_moved(small[one[unclear]].astype(np.float32), seen[unclear], 1)
+        moved = best_half_moved(small[one[unclear]].astype(np.float32), seen[unclear])
         alike[start + unclear] = moved >= MOVED_ALIKE
     return alike
 
@@ -431,6 +431,21 @@ def best_moved(first: np.ndarray, second: np.ndarray, most_px: int) -> np.ndarra
     for down, right in product(range(2 * most_px + 1), repeat=2):
         there = centred(second[:, down : down + height, right : right + width])
         best = np.maximum(best, np.einsum("ij,ij->i", middle, there))
+    return best
+
+
+def best_half_moved(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Float32[P]: the same by half pixels, up to one whole one."""
+    across, down = (second[:, :, 1:] + second[:, :, :-1]) / 2, (second[:, 1:] + second[:, :-1]) / 2
+    between = (across[:, 1:] + across[:, :-1]) / 2
+    middle = centred(first[:, 1:-1, 1:-1])
+    height, width = first.shape[1] - 2, first.shape[2] - 2
+    best = np.full(len(first), -1, np.float32)
+    for moved in (second, across, down, between):
+        tops, lefts = moved.shape[1] - height + 1, moved.shape[2] - width + 1
+        for top, left in product(range(tops), range(lefts)):
+            there = centred(moved[:, top : top + height, left : left + width])
+            best = np.maximum(best, np.einsum("ij,ij->i", middle, there))
     return best
 
 

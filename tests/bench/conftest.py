@@ -19,6 +19,7 @@ import cv2
 import pytest
 from tabulate import tabulate
 
+from medimg.core.images import is_image_name
 from medimg.core.workers import one_thread_a_call, pieces
 
 HERE = Path(__file__).parent
@@ -29,6 +30,8 @@ SETS = {
     "brain MRI (JPEG)": ("brain_tumor_mri", ".jpg"),
     "fundus photographs (JPEG 256×256)": ("odir_fundus_csv", ".jpg"),
     "blood cells (BMP 120×120)": ("wbc_zheng_csv", ".bmp"),
+    # every picture of every set, as it is
+    "all samples": (".", ""),
 }
 
 
@@ -53,14 +56,15 @@ def cycled(shared_data, tmp_path_factory) -> Callable[[str, int], Path]:
 
     def make(name: str, files: int) -> Path:
         folder, suffix = SETS[name]
-        made = root / folder / "all"
+        made = root / (folder if suffix else "every") / "all"
         if not made.is_dir():
             made.mkdir(parents=True)
             found = sorted(
-                p for p in (shared_data / folder).rglob(f"*{suffix}") if p.name[0] != "."
+                p for p in (shared_data / folder).rglob(f"*{suffix}") if is_image_name(p.name)
             )
             for number in range(max(files, len(found))):
-                shutil.copyfile(found[number % len(found)], made / f"{number:06d}{suffix}")
+                file = found[number % len(found)]
+                shutil.copyfile(file, made / f"{number:06d}{file.suffix}")
         return made
 
     return make

@@ -17,10 +17,11 @@ FILES, ROUNDS = 4000, 5
 # the share of bare decoding's rate that each is held to, with room for a busy machine. BMP files
 # hold no code to decode: SHA-256 alone takes as long as reading them.
 LEAST_SHARE = {
-    "chest X-rays (JPEG 224×224)": 0.42,
-    "breast histopathology (PNG 50×50)": 0.35,
-    "brain MRI (JPEG)": 0.42,
-    "fundus photographs (JPEG 256×256)": 0.45,
+    "all samples": 0.5,
+    "chest X-rays (JPEG 224×224)": 0.5,
+    "breast histopathology (PNG 50×50)": 0.42,
+    "brain MRI (JPEG)": 0.5,
+    "fundus photographs (JPEG 256×256)": 0.5,
     "blood cells (BMP 120×120)": 0.12,
 }
 
