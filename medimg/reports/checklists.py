@@ -30,9 +30,9 @@ CLAIM = {
     "28": ("metrics", True),
     "29": ("uncertainty", True),
     "32": ("internal", True),
-    "33": ("external", True),
+    "33": ("external", False),
     "35": ("counts", False),
-    "37": ("performance", True),
+    "37": ("performance", False),
     "38": ("performance", True),
     "39": ("failures", False),
     "40": ("limits", False),
@@ -57,9 +57,9 @@ TRIPOD = {
     "15": ("output", True),
     "16": ("external", False),
     "20a": ("counts", False),
-    "21": ("counts", True),
+    "21": ("counts", False),
     "22": ("reproduce", True),
-    "23a": ("performance", True),
+    "23a": ("performance", False),
     "26": ("limits", False),
 }
 
@@ -125,7 +125,11 @@ def kind(study: Study, words: Words) -> str:
 
 
 def goal(study: Study, words: Words) -> str:
-    return words.answer("goal" if study.evaluation else "goal_development")
+    if study.made_elsewhere:
+        return words.answer("goal_elsewhere")
+    if not study.evaluation:
+        return words.answer("goal_development")
+    return words.answer("goal_external" if study.is_external else "goal")
 
 
 def source(study: Study, words: Words) -> str:
@@ -227,7 +231,7 @@ def training(study: Study, words: Words) -> str:
 
     recipe = study.recipe
     rate = study.trained.get("learning_rate") or recipe.get("learning_rate")
-    if not recipe or not isinstance(rate, (int, float)):
+    if not study.training or not recipe or not isinstance(rate, (int, float)):
         return ""
     return words.answer(
         "training",
@@ -264,24 +268,34 @@ def metrics(study: Study, words: Words) -> str:
 
 
 def uncertainty(study: Study, words: Words) -> str:
-    told = study.evaluated.get("ci") or {}
-    if not told.get("method"):
+    """Every method behind an interval, and what stands by it."""
+    names: dict[str, list[str]] = {}
+    for name, cell in (study.evaluated.get("metrics") or {}).items():
+        if cell.get("method") and cell.get("ci95"):
+            names.setdefault(cell["method"], []).append(words.inside(name))
+    if not names:
         return ""
-    method, resamples = words.phrase(told["method"]), words.count(told.get("resamples"))
-    return words.answer("uncertainty", method=method, resamples=resamples)
+    told = [f"{words.phrase(m)} ({words.listed(n, 30)})" for m, n in names.items()]
+    resamples = words.count((study.evaluated.get("ci") or {}).get("resamples"))
+    return words.answer("uncertainty", methods="; ".join(told), resamples=resamples)
 
 
 def internal(study: Study, words: Words) -> str:
     if study.evaluated.get("split") != "test" or study.is_external or not study.training:
         return ""
     images = words.images(study.evaluated["images"], study.evaluated.get("groups"))
+    seen = study.seen_before
+    if seen:
+        return words.answer("internal_seen", images=images, seen=words.count(seen))
     return words.answer("internal", images=images)
 
 
 def external(study: Study, words: Words) -> str:
-    if not study.is_external:
-        return words.answer("no_external") if study.training else ""
-    return words.answer("external", name=study.tested.get("name"))
+    if study.is_external:
+        return words.answer("external", name=study.tested.get("name"))
+    if study.tested_elsewhere:
+        return words.answer("external_beside", names=words.listed(study.tested_elsewhere))
+    return words.answer("no_external") if study.training else ""
 
 
 def counts(study: Study, words: Words) -> str:
@@ -319,7 +333,7 @@ def reproduce(study: Study, words: Words) -> str:
 
 
 def predictors(study: Study, words: Words) -> str:
-    return words.answer("predictors")
+    return "" if study.made_elsewhere else words.answer("predictors")
 
 
 def recalibrated(study: Study, words: Words) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shlex import quote
 from typing import Any
 
 from medimg.reports.document import Document, Facts, Text, block_markdown
@@ -34,10 +35,14 @@ def model_card(study: Study, document: Document) -> str:
         if section := by_anchor.get(anchor):
             lines += [f"## {section.title}", ""]
             for block in section.blocks:
-                if isinstance(block, (Facts, Text)) or type(block).__name__ in ("Table", "Code"):
+                if isinstance(block, (Facts, Text)) or type(block).__name__ in (
+                    "Table",
+                    "Code",
+                    "Findings",
+                ):
                     lines += [block_markdown(block), ""]
     lines += [f"## {words('card.load')}", "", "```sh"]
-    lines += [f"medimg predict {study.name} IMAGES", "```", ""]
+    lines += [f"medimg predict {quote(str(study.folder))} IMAGES", "```", ""]
     lines += [f"## {words('card.ethics')}", "", f"{words('check.to_write')}.", ""]
     return "\n".join(lines)
 

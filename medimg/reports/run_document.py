@@ -84,7 +84,7 @@ def run_document(study: Study, language: str = "en", pictures: bool = True) -> D
     verdict, tone = headline(study, words)
     return Document(
         language=language,
-        kind=words("page.kind_run"),
+        kind=words("page.kind_predictions" if study.made_elsewhere else "page.kind_run"),
         title=study.name,
         verdict=verdict,
         tone=tone,
@@ -104,20 +104,32 @@ def headline(study: Study, words: Words) -> tuple[str, Tone]:
     if name is None:
         return words("say.not_evaluated"), "warning"
     part = study.evaluated.get("split")
-    images = words.images(study.evaluated["images"], study.evaluated.get("groups"))
-    key = "say.headline" if part == "test" else "say.headline_seen"
     told = words(
-        key,
+        headline_key(study),
         metric=words.metric(name),
         value=words.with_interval(cells[name]),
-        images=images,
+        images=words.images(study.evaluated["images"], study.evaluated.get("groups")),
         split=words.part(str(part)),
+        seen=words.count(study.seen_before),
     )
     severities = {f["severity"] for w in ("training", "evaluation") for f in study.findings(w)}
     tone: Tone = (
         "error" if "error" in severities else "warning" if "warning" in severities else "ok"
     )
     return told, tone
+
+
+def headline_key(study: Study) -> str:
+    """Which sentence is true: what training has seen decides what the numbers are worth."""
+    if study.evaluated.get("split") != "test":
+        return "say.headline_part"
+    if study.made_elsewhere:
+        return "say.headline_elsewhere"
+    if study.seen_before:
+        return "say.headline_seen"
+    if not study.is_external and study.parts and study.parts.shared:
+        return "say.headline_patients_seen"
+    return "say.headline"
 
 
 def remarks(study: Study, words: Words) -> Iterator[Text]:
@@ -139,12 +151,24 @@ def remarks(study: Study, words: Words) -> Iterator[Text]:
 
 
 def majority_line(study: Study, words: Words) -> str:
+    """How often the commonest class of training would be right, and that of these images."""
     cell = (study.evaluated.get("baseline") or {}).get("accuracy") or {}
-    per_class = study.evaluated.get("per_class") or {}
-    if cell.get("value") is None or not per_class:
+    here = {
+        n: row.get("support") or 0 for n, row in (study.evaluated.get("per_class") or {}).items()
+    }
+    if cell.get("value") is None or not any(here.values()):
         return ""
-    commonest = max(per_class, key=lambda name: per_class[name].get("support") or 0)
-    return words("say.beats_majority", name=commonest, value=words.share(cell["value"]))
+    taught = (study.dataset.get("splits") or {}).get("train") if study.training else None
+    name, common = commonest(taught or here), commonest(here)
+    told = words("say.beats_majority", name=name, value=words.share(cell["value"]))
+    if name == common:
+        return told
+    share = words.share(here[common] / sum(here.values()))
+    return f"{told} {words('say.majority_differs', name=name, here=common, value=share)}"
+
+
+def commonest(counts: Mapping[str, int]) -> str:
+    return max(counts, key=lambda name: counts[name])
 
 
 def facts(rows: Iterable[tuple[str, str | None]], words: Words) -> Facts:
@@ -513,7 +537,7 @@ def metric_table(result: Mapping[str, Any], names: Sequence[str], words: Words) 
 def how_computed(result: Mapping[str, Any], words: Words) -> Iterator[Block]:
     """The methods behind the intervals; one for all, or each that was used."""
     methods: dict[str, list[str]] = {}
-    for name, cell in result["metrics"].items():
+    for name, cell in (result.get("metrics") or {}).items():
         if cell.get("method") and cell.get("ci95"):
             methods.setdefault(cell["method"], []).append(name)
     resamples = (result.get("ci") or {}).get("resamples")
@@ -529,9 +553,15 @@ def how_computed(result: Mapping[str, Any], words: Words) -> Iterator[Block]:
     for method, names in methods.items():
         if method != most:
             metrics = words.listed([words.inside(n) for n in names], 20)
-            yield Text(f"{metrics}: {words.phrase(method)}.", "soft")
+            yield method_of(metrics, method, words)
     if "stratified" in most:
         yield Text(words("say.strata"), "soft")
+
+
+def method_of(metrics: str, method: str, words: Words) -> Text:
+    """`AUROC: DeLong.`"""
+    told = words("say.method_of", metrics=metrics, method=words.phrase(method))
+    return Text(told[:1].upper() + told[1:], "soft")
 
 
 def forest_of(result: Mapping[str, Any], names: Sequence[str], words: Words) -> Figure:
@@ -642,6 +672,7 @@ def by_patient(
     ]
     columns = (words("column.metric"), words("column.value"), words("column.interval"))
     yield Table(columns, tuple(rows), words("column.by_patient"), frozenset({1, 2}))
+    yield from how_computed(found, words)
 
 
 # -- calibration, subgroups, mistakes ------------------------------------------------------------
@@ -652,20 +683,30 @@ def calibration(study: Study, words: Words) -> Iterator[Block]:
     if not found:
         yield Text(words("say.no_calibration"))
         return
-    cells = study.evaluated["metrics"]
+    cells = study.evaluated.get("metrics") or {}
     rows = []
     for name in ("ece", "slope", "intercept", "brier", "log_loss"):
-        value = found.get(name)
-        cell = value if isinstance(value, Mapping) else None
-        cell = cell or (cells.get(name) if name in cells else {"value": value})
-        if cell and cell.get("value") is not None:
+        cell = cells.get(name) or of_calibration(found, name)
+        if cell["value"] is not None:
             interval = words.interval(cell.get("ci95")) or "–"
             rows.append((words.metric(name), words.number(cell["value"]), interval))
     columns = (words("column.metric"), words("column.value"), words("column.interval"))
     yield Table(columns, tuple(rows), "", frozenset({1, 2}))
+    method = found.get("method")
+    if method and found.get("slope_ci95"):
+        both = words.listed([words.inside(n) for n in ("slope", "intercept")])
+        yield method_of(both, method, words)
     if study.positive:
         yield Text(words("say.calibration", name=study.positive), "soft")
     yield from reliability(found.get("bins") or (), study, words)
+
+
+def of_calibration(found: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Slope and intercept have an interval beside them; older reports may hold whole cells."""
+    value = found.get(name)
+    return dict(value) if isinstance(value, Mapping) else {
+        "value": value, "ci95": found.get(f"{name}_ci95"),
+    }  # fmt: skip
 
 
 def reliability(bins: Sequence[Mapping[str, Any]], study: Study, words: Words) -> Iterator[Block]:

@@ -14,9 +14,10 @@ from typing import Any
 from medimg.core.errors import InputError, MedimgError
 from medimg.core.report import read_report
 from medimg.core.runs import RECIPE, SPLITS, Predictions, read_predictions
-from medimg.training.comparison import EVALUATED, TRAINED, evaluations
+from medimg.training.comparison import EVALUATED, SEEN, TRAINED, evaluations
 
 PARTS = ("test", "val", "train")
+EVALUATIONS = "evaluate/*/report.json"
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,30 @@ class Study:
             return True
         prints = [d.get("fingerprint") for d in (self.dataset, self.tested)]
         return bool(self.training and self.evaluation and all(prints) and prints[0] != prints[1])
+
+    @property
+    def made_elsewhere(self) -> bool:
+        """Whether nothing is known of the training: the predictions were given."""
+        return self.training is None and not self.told.get("run")
+
+    @cached_property
+    def tested_elsewhere(self) -> list[str]:
+        """Datasets other than that of training that the run was evaluated on."""
+        own = self.dataset.get("fingerprint")
+        if self.training is None or not own:
+            return []
+        tested = [plain_report(f).get("dataset") or {} for f in self.folder.glob(EVALUATIONS)]
+        others = {str(d.get("name")) for d in tested if d.get("fingerprint") not in (None, own)}
+        return sorted(others)
+
+    @property
+    def seen_before(self) -> int:
+        """How many of the evaluated images training or validation had seen, by their content."""
+        return sum(
+            row.get("count") or 0
+            for row in self.findings("evaluation")
+            if row["check"] == SEEN and row["severity"] == "error"
+        )
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
@@ -209,6 +234,11 @@ def read_study(folder: Path, split: str | None = None) -> Study:
     report = read_report(folder / "report.json")
     command = report.get("command")
     if command == EVALUATED:
+        if not (report.get("result") or {}).get("metrics"):
+            raise InputError(
+                f"the evaluation in {folder} holds no metrics: it was cut short, or changed",
+                "Evaluate again: medimg evaluate RUN, or --predictions FILE DATASET.",
+            )
         return Study(folder, None, report, folder)
     if command not in TRAINED:
         raise InputError(

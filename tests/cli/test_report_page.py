@@ -86,6 +86,81 @@ def test_a_patient_in_two_parts_is_an_error(page, runs):
     assert "1 patients are in two parts or more" in text_of(page())
 
 
+def test_images_that_training_saw_stand_in_the_headline_and_on_the_card(page, runs):
+    def seen(report):
+        report["findings"].append(
+            {
+                "check": "training-images-in-test", "severity": "error", "count": 7, "items": [],
+                "message": "7 of the 18 test images are images that the run has seen", "hint": "",
+            }
+        )  # fmt: skip
+
+    edit_report(runs / "one/evaluate/test/report.json", seen)
+    text = page("--format", "md", name="report.md")
+    card = (runs / "one/model-card.md").read_text()
+    for told in (text, card):
+        headline = next(line for line in told.splitlines() if line.startswith("**AUROC"))
+        assert "7 of which training or validation had seen" in headline
+        assert "`training-images-in-test`" in told
+    assert "- [x] 32. Evaluation on internal data: 18 images of 8 patients, 7 of which" in text
+
+
+def test_patients_on_both_sides_stand_in_the_headline(page, runs):
+    file = runs / "one/splits.csv"
+    rows = [line.split(",") for line in file.read_text().splitlines()]
+    patient = next(r[2] for r in rows if r[3] == "train")
+    next(r for r in rows if r[3] == "test")[2] = patient
+    file.write_text("\n".join(",".join(r) for r in rows) + "\n")
+    assert "training saw other images of some of these patients" in text_of(page())
+
+
+def test_predictions_made_elsewhere_claim_nothing_about_training(medimg, runs, phantoms):
+    source = runs / "one/evaluate/test/predictions.csv"
+    given = medimg(
+        "evaluate", "--predictions", str(source), str(phantoms), *QUICK, "--out", "runs",
+        "--name", "given",
+    )  # fmt: skip
+    assert given.code == 0, given.err
+    assert medimg("report", "runs/given", "--format", "md").code == 0
+    text = Path("runs/given/report.md").read_text()
+    assert "what training saw is not known here" in text
+    assert "Report of predictions made elsewhere" in text
+    assert "- [ ] 9a." in text
+
+
+def test_the_majority_sentence_names_the_class_that_its_number_is_of(page, runs):
+    def taught_otherwise(report):
+        report["dataset"]["splits"]["train"] = {"NORMAL": 90, "PNEUMONIA": 10}
+
+    edit_report(runs / "one/report.json", taught_otherwise)
+
+    def tested(report):
+        report["result"]["baseline"]["accuracy"]["value"] = 8 / 18
+        report["result"]["per_class"]["NORMAL"]["support"] = 8
+        report["result"]["per_class"]["PNEUMONIA"]["support"] = 10
+
+    edit_report(runs / "one/evaluate/test/report.json", tested)
+    seen = text_of(page())
+    assert "Always answering NORMAL would be right on 44.4% of these images." in seen
+    assert "the commonest here is PNEUMONIA, with 55.6%" in seen
+
+
+def test_slope_and_intercept_keep_their_intervals(page, runs):
+    found = json.loads((runs / "one/evaluate/test/report.json").read_text())["result"]
+    low, high = found["calibration"]["slope_ci95"]
+    text = page("--format", "md", name="report.md")
+    assert f"{low:.3f} to {high:.3f}" in next(
+        line for line in text.splitlines() if line.startswith("| Calibration slope")
+    )
+
+
+def test_an_evaluation_without_metrics_is_refused_in_words(medimg, runs):
+    shutil.copytree(runs / "one/evaluate/test", runs / "empty")
+    edit_report(runs / "empty/report.json", lambda report: report["result"].pop("metrics"))
+    answer = medimg("report", "runs/empty")
+    assert answer.code == 3 and "holds no metrics" in answer.err
+
+
 def test_mistakes_are_shown_as_pictures_unless_not_wanted(page):
     assert '<img class="picture' in page()
     without = page("--no-pictures")
