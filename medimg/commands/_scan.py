@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from medimg.commands._job import Job
     from medimg.core.scan import ScanRecord
-    from medimg.core.scan_cache import ScanCache
+    from medimg.core.scan_cache import ScanCache, Stamp
     from medimg.core.types import DatasetIndex
 
 
@@ -48,19 +48,22 @@ def scan_dataset(
 
     started = time.perf_counter()
     paths = list(dict.fromkeys(s.path for s in index.samples))
-    known = {} if read_all else cache.records(paths)
-    wanted = [p for p in paths if p not in known]
-    # taken before reading: a file that changes meanwhile is read again next time
-    stamps = cache.stamps(wanted)
+    known: dict[str, ScanRecord] = {}
     read: dict[str, ScanRecord] = {}
+    stamps: dict[str, Stamp] = {}
     try:
+        known = {} if read_all else cache.records(paths)
+        wanted = [p for p in paths if p not in known]
+        # taken before reading: a file that changes meanwhile is read again next time
+        stamps = cache.stamps(wanted)
         with job.progress("Reading images", len(wanted)) as bar:
             for path, record in scan_paths(wanted, index.source, bar.update):
                 read[path] = record
     except KeyboardInterrupt:
+        done = len(known) + len(read)
         job.note(
-            f"Interrupted after {len(known) + len(read):,} of {len(paths):,} images: "
-            "the report will be about those.",
+            f"Interrupted after {done:,} of {len(paths):,} images"
+            + (": the report will be about those." if done else ", before any was read."),
             severity="warning",
         )
     cache.keep(read, stamps)

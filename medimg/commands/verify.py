@@ -29,11 +29,13 @@ class Verified:
 
     Args:
         known: what a baseline has already, no longer among the findings.
+        unchecked: names of the baseline's checks that were not run to their end this time.
     """
 
     checks: dict[str, Checked]
     findings: tuple[Finding, ...]
     known: tuple[Finding, ...] = field(default=())
+    unchecked: tuple[str, ...] = field(default=())
 
     @property
     def errors(self) -> int:
@@ -44,17 +46,20 @@ class Verified:
         return sum(f.severity == "warning" for f in self.findings)
 
     @property
-    def interrupted(self) -> bool:
+    def not_run(self) -> list[str]:
+        """The checks that an interrupt left out."""
         from medimg.core.checking import NOT_RUN
 
-        return any(outcome.reason == NOT_RUN for outcome in self.checks.values())
+        return [name for name, outcome in self.checks.items() if outcome.reason == NOT_RUN]
 
     def beside(self, accepted: list[dict[str, Any]]) -> Verified:
         """The same without what an earlier report's findings name already."""
         from medimg.core.baseline import beside
 
         new, old = beside(self.findings, accepted)
-        return replace(self, findings=new, known=old)
+        done = {name for name, outcome in self.checks.items() if not outcome.failed}
+        unchecked = sorted({str(finding["check"]) for finding in accepted} - done)
+        return replace(self, findings=new, known=old, unchecked=tuple(unchecked))
 
     def fails(self, on: str) -> bool:
         """Whether there is an error, or a warning where those count too."""
@@ -202,9 +207,14 @@ def result_of(
         "clean": clean_file,
         "from_cache": scanned.cached,
         "partial": scanned.missing,
+        "interrupted": bool(scanned.missing or verified.not_run),
         "page": page,
         "baseline": baseline
-        and {"file": baseline, "findings": [asdict(f) for f in verified.known]},
+        and {
+            "file": baseline,
+            "findings": [asdict(f) for f in verified.known],
+            "unchecked": list(verified.unchecked),
+        },
     }
 
 
@@ -266,7 +276,7 @@ def command(
     read again.
     """
     from medimg.commands._scan import scan_dataset
-    from medimg.core.checking import READER_CHECKS, CheckContext
+    from medimg.core.checking import READER_CHECKS, CheckContext, PartialScan
     from medimg.core.errors import UsageError
     from medimg.core.scan_cache import ScanCache
     from medimg.core.split import apply_splits_file
@@ -284,13 +294,18 @@ def command(
     accepted = baseline_of(baseline)
     own = settings(given, job, known)
     checks = job.manager.functions({n: info for n, info in offered.items() if wanted(n)})
-    index = job.open(dataset, layout, options, positive)
-    if splits:
-        index = apply_splits_file(index, splits)
+    try:
+        index = job.open(dataset, layout, options, positive)
+        index = apply_splits_file(index, splits) if splits else index
+    except KeyboardInterrupt:
+        job.note("Interrupted before a file was read: no report was written.", severity="warning")
+        raise
     cache = ScanCache(index.source)
     scanned = scan_dataset(job, index, cache, read_all=no_cache)
     card = job.manager.registry().datasets.get(index.card) if index.card else None
-    context = CheckContext(index, scanned.records, own, card)
+    records = scanned.records
+    seen = PartialScan(records, scanned.missing) if scanned.missing else records
+    context = CheckContext(index, seen, own, card)
     verified = verify(context, checks, wanted, None if scanned.missing or no_cache else cache)
     if accepted is not None:
         verified = verified.beside(accepted)
@@ -298,16 +313,30 @@ def command(
     say_findings(job.say, verified.findings)
     say_fine(job.say, verified.checks)
     say_summary(job, verified, scanned)
-    partial = bool(scanned.missing or verified.interrupted)
-    if write_clean and not partial:
+    partial = bool(scanned.missing or verified.not_run)
+    if partial:
+        say_partial(job, verified, scanned, write_clean)
+        write_clean = None
+    elif write_clean:
         write_clean_index(job, context, write_clean, verified)
-    elif not partial:
+    else:
         job.say(next_step(typed(dataset, layout, options), verified))
     finish(job, context, verified, scanned, write_clean, baseline, html)
     if partial:
         raise KeyboardInterrupt
     if verified.fails(fail_on):
         raise click.exceptions.Exit(1)
+
+
+def say_partial(job: Job, verified: Verified, scanned: Scanned, clean_file: str | None) -> None:
+    """What an interrupt left undone."""
+    from medimg.reports.findings import counted
+
+    left = [f"{counted(scanned.missing, 'file')} not read"] if scanned.missing else []
+    left += [f"{counted(len(verified.not_run), 'check')} not run"] if verified.not_run else []
+    job.say(f"Partial, because it was interrupted: {', '.join(left)}. What is missing may be there")
+    if clean_file:
+        job.note(f"{clean_file} is not written: not all is known", severity="warning")
 
 
 def say_summary(job: Job, verified: Verified, scanned: Scanned) -> None:
@@ -321,6 +350,8 @@ def say_summary(job: Job, verified: Verified, scanned: Scanned) -> None:
     aside = "; ".join(w for w in words if w)
     if verified.known:
         job.say(f"Known from the baseline: {', '.join(sorted({f.check for f in verified.known}))}")
+    if verified.unchecked:
+        job.say(f"Not checked this time: {', '.join(verified.unchecked)} (in the baseline)")
     job.say(
         f"{counted(verified.errors, 'error')}, {counted(verified.warnings, 'warning')} in "
         f"{counted(len(scanned.records), 'image')}" + (f" ({aside})" if aside else "")

@@ -8,9 +8,12 @@ in under the name of its check.
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NoReturn, TypeVar
@@ -39,7 +42,9 @@ GATE = (
 # parameters of `near-duplicates` that the search for copies has, for all checks
 SEARCHED = ("distance", "correlation", "mirror")
 UNREADABLE_TOO = ("truncated", "empty-file", "multi-frame")
-NOT_RUN = "it was not run: the command was interrupted"
+NOT_RUN = "the command was interrupted"
+# who pressed Ctrl-C waits for what is known, not for a search: a check has this long then
+AFTER_INTERRUPT_S = 0.5
 RANK = {"error": 0, "warning": 1, "info": 2}
 # told by the reader of the layout, which has to look anyway
 READER_CHECKS = {
@@ -53,6 +58,41 @@ READER_CHECKS = {
 }
 # they have nothing to look at where the labels come from folders
 TABLE_CHECKS = frozenset(READER_CHECKS) - {"nested-copy"}
+
+
+class PartialScan(Mapping[str, ScanRecord]):
+    """The records of a scan that was interrupted, and whether a check has looked at them.
+
+    Args:
+        missing: how many files were not read; their records are of kind "not-read".
+    """
+
+    def __init__(self, records: Mapping[str, ScanRecord], missing: int) -> None:
+        self.records = records
+        self.missing = missing
+        self.looked_at = False
+
+    def __getitem__(self, path: str) -> ScanRecord:
+        self.looked_at = True
+        return self.records[path]
+
+    def __iter__(self) -> Iterator[str]:
+        self.looked_at = True
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def reason(self) -> str:
+        """Why a check that found nothing in them is not said to be fine."""
+        if self.missing == len(self):
+            return "the files were not read"
+        return f"{self.missing:,} of {len(self):,} files were not read; nothing in the others"
+
+
+class TimeUp(KeyboardInterrupt):
+    """A check took too long for somebody who interrupted."""
 
 
 class NotApplicable(Exception):
@@ -93,9 +133,14 @@ class CheckContext:
         groups = [tuple(g) for g in self.same_pixels.values() if len(g) > 1]
         return sorted(groups, key=lambda g: (-len(g), g[0].path))
 
-    @cached_property
+    @property
     def near_search(self) -> NearCopies:
         """The search for near copies: what it found and what it left out."""
+        self.looks_at_files()
+        return self._near_search
+
+    @cached_property
+    def _near_search(self) -> NearCopies:
         given = self.settings.get("near-duplicates", {})
         own = {name: given[name] for name in SEARCHED if name in given}
         return find_near_copies(self.readable(), self.scan, self.index.source, **own)
@@ -111,10 +156,20 @@ class CheckContext:
             s for one in (pair.first, pair.second) for s in self.same_pixels[self.pixels(one)]
         )
 
-    @cached_property
+    @property
     def same_pixels(self) -> dict[str, list[Sample]]:
         """Pixel hash to the readable samples that have it."""
+        self.looks_at_files()
+        return self._same_pixels
+
+    @cached_property
+    def _same_pixels(self) -> dict[str, list[Sample]]:
         return grouped(self.readable(), self.pixels)
+
+    def looks_at_files(self) -> None:
+        """Notes that a check stands on the files, where what it asks for is kept from before."""
+        if isinstance(self.scan, PartialScan):
+            self.scan.looked_at = True
 
     def pixels(self, sample: Sample) -> str:
         return self.scan[sample.path].pixel_hash
@@ -127,7 +182,7 @@ class Checked:
     Args:
         status: ok (information included), warning, error or skipped.
         reason: why it was skipped.
-        failed: it raised what it should not, so that nothing is known.
+        failed: it raised what it should not, or was not run to its end, so that nothing is known.
     """
 
     status: str
@@ -283,19 +338,16 @@ def run_checks(
     met = defaultdict(list)
     for finding in context.index.findings:
         met[finding.check].append(finding)
-    outcomes = {}
-    interrupted = False
-    for name, check in checks.items():
+    outcomes: dict[str, Checked] = {}
+    try:
+        for name, check in checks.items():
+            outcomes[name] = run_in_time(name, check, context, met[name])
+    except KeyboardInterrupt:
+        if not outlast_interrupt:
+            raise
+    for name in checks:
         own = met.pop(name, [])
-        try:
-            if not interrupted:
-                outcomes[name] = run_one(name, check, context, own)
-                continue
-        except KeyboardInterrupt:
-            if not outlast_interrupt:
-                raise
-            interrupted = True
-        outcomes[name] = Checked("skipped", tuple(own), 0.0, NOT_RUN, failed=True)
+        outcomes.setdefault(name, not_run(own))
     for name in (*READER_CHECKS, *(n for n in met if n not in READER_CHECKS)):
         if leave_out(name):
             continue
@@ -306,6 +358,45 @@ def run_checks(
     return outcomes
 
 
+def run_in_time(name: str, check: Check, context: CheckContext, met: list[Finding]) -> Checked:
+    """One check's outcome; after an interrupt it is stopped when it takes long."""
+    if not isinstance(context.scan, PartialScan):
+        return run_one(name, check, context, met)
+    try:
+        with time_limit(AFTER_INTERRUPT_S):
+            return run_one(name, check, context, met)
+    except TimeUp:
+        return not_run(met)
+
+
+def not_run(met: Iterable[Finding]) -> Checked:
+    """The outcome of a check that an interrupt left out."""
+    return Checked("skipped", tuple(met), 0.0, NOT_RUN, failed=True)
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raises TimeUp in what runs in it when the time is up.
+
+    It does so in the main thread of systems that have a timer; elsewhere Ctrl-C is what ends it.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(_number: int, _frame: object) -> NoReturn:
+        raise TimeUp
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def run_one(
     name: str,
     check: Check,
@@ -314,11 +405,15 @@ def run_one(
 ) -> Checked:
     """One check's outcome; `met` is what the reader said under its name."""
     started = time.perf_counter()
+    partial = context.scan if isinstance(context.scan, PartialScan) else None
+    if partial:
+        partial.looked_at = False
     try:
         own = context.settings.get(name, {})
         found = tuple(named(sound(finding), name) for finding in check(context, **own))
     except NotApplicable as why:
-        if not met:
+        # of files that nobody read it can't be said
+        if not met and not (partial and partial.looked_at):
             return Checked("skipped", (), time.perf_counter() - started, str(why))
         found = ()
     except (KeyboardInterrupt, UsageError):
@@ -330,6 +425,8 @@ def run_one(
         findings = (*met, unknown(name, reason))
         return Checked("skipped", findings, seconds, reason, failed=True)
     findings = (*met, *found)
+    if partial and partial.looked_at and not findings:
+        return Checked("skipped", (), time.perf_counter() - started, partial.reason, failed=True)
     return Checked(status_of(findings), findings, time.perf_counter() - started)
 
 

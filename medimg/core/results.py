@@ -50,14 +50,22 @@ class CheckStatus(Result):
 
 
 class Baseline(Result):
-    """An earlier report whose findings were accepted, and what of it is still there."""
+    """An earlier report whose findings were accepted, and what of it is still there.
+
+    `unchecked`: its checks that were not run to their end this time.
+    """
 
     file: str
     findings: list[FindingModel]
+    unchecked: list[str] = []
 
 
 class VerifyResult(Result):
-    """`from_cache`: files known from an earlier run; `partial`: files that were not read."""
+    """What verify found.
+
+    `from_cache`: files known from an earlier run; `partial`: files that were not read;
+    `interrupted`: not all files were read, or not all checks run.
+    """
 
     checks: dict[str, CheckStatus]
     files: int
@@ -66,6 +74,7 @@ class VerifyResult(Result):
     baseline: Baseline | None = None
     from_cache: int = 0
     partial: int = 0
+    interrupted: bool = False
     page: str | None = None
 
 

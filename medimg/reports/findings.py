@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from medimg.core.checking import Checked
+from medimg.core.checking import NOT_RUN, Checked
 from medimg.core.types import DatasetIndex, Finding
 
 COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
@@ -62,7 +62,8 @@ def say_fine(say: Say, checks: Mapping[str, Checked]) -> None:
         if outcome.status == "skipped":
             aside.setdefault(outcome.reason or "", []).append(name)
     for reason, names in aside.items():
-        say(wrapped("skipped", f"{', '.join(names)}: {reason}"))
+        label = "not run" if reason == NOT_RUN else "skipped"
+        say(wrapped(label, f"{', '.join(names)}: {reason}"))
     say("")
 
 

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medimg.core.checking import NOT_RUN
 from medimg.core.report import write_atomically
 from medimg.core.results import RESULTS
 from medimg.core.types import SPLITS, DatasetIndex, Sample
@@ -136,6 +137,8 @@ def verify_page(
     checks = report["result"]["checks"]
     found = {finding["check"] for finding in ranked}
     baseline = report["result"].get("baseline")
+    aside = skipped(checks)
+    not_run = aside.pop(NOT_RUN, [])
     return rendered(
         "verify.html.j2",
         report=report,
@@ -145,7 +148,9 @@ def verify_page(
         sections={s: [x for x in sections if x.severity == s] for s in SEVERITIES},
         severities=SEVERITIES,
         fine=[n for n, c in checks.items() if c["status"] == "ok" and n not in found],
-        skipped=skipped(checks),
+        skipped=aside,
+        not_run=not_run,
+        interrupted=report["result"].get("interrupted"),
         partial=report["result"].get("partial"),
         known=sorted({f["check"] for f in baseline["findings"]}) if baseline else [],
         baseline=baseline,
@@ -242,6 +247,8 @@ def verdict(report: Mapping[str, Any]) -> str:
         return f"{counts}: not fit for training as it stands."
     if report["result"].get("partial"):
         return f"{counts} so far: the files were not all read, so that nothing is decided."
+    if report["result"].get("interrupted"):
+        return f"{counts} so far: the checks were not all run, so that nothing is decided."
     if warnings:
         return f"{counts}: nothing that forbids training; see to the warnings first."
     return f"{counts}: none of the checks that ran found anything to mend."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -160,6 +162,24 @@ def test_known_faults_are_accepted_and_new_ones_are_not(verify, images):
     assert [row["file"] for row in empty["items"]] == [files[1].relative_to(images).as_posix()]
 
 
+def test_known_faults_that_nobody_looked_for_are_not_called_gone(verify, images, tmp_path):
+    next(images.rglob("train/NORMAL/*.png")).write_bytes(b"")
+    verify("--name", "first", data=images)
+    answer = verify(
+        "--baseline", "runs/first", "--only", "blur", "--html", "--name", "some", data=images
+    )
+    told = json.loads((tmp_path / "runs/some/report.json").read_text())["result"]["baseline"]
+    assert {"empty-file", "unreadable"} <= set(told["unchecked"])
+    page = (tmp_path / "runs/some/page.html").read_text()
+    assert "Nothing of it" not in page and "Not checked this time: " in page
+    assert re.search("Not checked this time: .*empty-file", page)
+    assert re.search("Not checked this time: .*empty-file", answer.out)
+    (tmp_path / "mended").mkdir()
+    next(images.rglob("train/NORMAL/*.png")).unlink()
+    whole = verify("--baseline", "runs/first", "--json", data=images).report
+    assert whole["result"]["baseline"]["unchecked"] == []
+
+
 def test_a_baseline_that_is_none_is_said_before_the_work(verify):
     answer = verify("--baseline", "nowhere.json")
     assert answer.code == 3 and "nowhere.json" in answer.err
@@ -213,6 +233,78 @@ def test_an_interrupt_during_the_checks_leaves_a_report_too(verify, monkeypatch,
     assert checks["imbalance"]["status"] == checks["unreadable"]["status"] == "skipped"
     assert "interrupted" in checks["unreadable"]["reason"]
     monkeypatch.undo()
+
+
+def test_an_interrupt_during_the_checks_is_told_everywhere(verify, monkeypatch, tmp_path):
+    def interrupt(context):
+        raise KeyboardInterrupt
+
+    verify("--name", "first")
+    monkeypatch.setattr("medimg.checks.blank.check", interrupt)
+    answer = verify(
+        "--name", "part", "--html", "--write-clean", "clean.csv", "--baseline", "runs/first"
+    )
+    monkeypatch.undo()
+    report = json.loads((tmp_path / "runs/part/report.json").read_text())
+    result = report["result"]
+    assert result["interrupted"] is True and result["partial"] == 0
+    assert result["clean"] is None and not (tmp_path / "clean.csv").exists()
+    assert "clean.csv is not written" in answer.err
+    assert "not run" in answer.out and "Partial" in answer.out
+    page = (tmp_path / "runs/part/page.html").read_text()
+    assert "This report is partial" in page and "so far" in page
+    assert "Nothing of it is still there" not in page
+
+
+def test_files_that_nobody_read_are_not_called_fine(verify, monkeypatch, tmp_path):
+    from medimg.core.index import FileSource
+
+    def interrupt(source, path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FileSource, "read", interrupt)
+    monkeypatch.setattr("medimg.core.workers.cores", lambda: 1)
+    answer = verify("--name", "none", "--no-cache")
+    monkeypatch.undo()
+    assert answer.code == 130
+    result = json.loads((tmp_path / "runs/none/report.json").read_text())["result"]
+    assert result["partial"] == result["files"]
+    for name in ("truncated", "blank", "exact-duplicates", "near-duplicates", "odd-size"):
+        assert result["checks"][name]["status"] == "skipped", name
+        assert "not read" in result["checks"][name]["reason"], name
+    # class folders are seen without reading a file
+    assert result["checks"]["one-class"]["status"] == "ok"
+
+
+def test_a_check_that_takes_long_after_an_interrupt_is_stopped(monkeypatch):
+    import time
+
+    from medimg.core import checking
+    from medimg.core.types import DatasetIndex
+
+    monkeypatch.setattr(checking, "AFTER_INTERRUPT_S", 0.1)
+    index = DatasetIndex("d", Path("d"), "folder", None, (), ("a", "b"))
+    context = checking.CheckContext(index, checking.PartialScan({}, missing=3))
+
+    def slow(_context):
+        time.sleep(20)
+
+    started = time.perf_counter()
+    outcomes = checking.run_checks(
+        {"slow": slow, "quick": lambda _: []}, context, outlast_interrupt=True
+    )
+    assert time.perf_counter() - started < 10
+    assert outcomes["slow"].reason == checking.NOT_RUN and outcomes["quick"].status == "ok"
+
+
+def test_an_interrupt_before_the_files_says_that_nothing_is_written(verify, monkeypatch, tmp_path):
+    def interrupt(*arguments, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("medimg.opening.open_dataset", interrupt)
+    answer = verify("--name", "none")
+    assert answer.code == 130 and "no report was written" in answer.err
+    assert not (tmp_path / "runs" / "none").exists()
 
 
 def test_a_clean_index_says_what_it_does_not_mend(verify, tmp_path):

@@ -204,7 +204,7 @@ def test_the_verdict_in_words(severities, partial, words):
 def test_a_partial_report_and_a_baseline_say_so(found):
     result = found.report["result"] | {
         "partial": 11,
-        "baseline": {"file": "old/report.json", "findings": [{"check": "blur"}]},
+        "baseline": {"file": "old/report.json", "findings": [{"check": "blur"}], "unchecked": []},
     }
     page = verify_page(found.report | {"result": result}, found.index)
     assert "11 of 1" in page and "files were not read" in page
