@@ -63,19 +63,37 @@ def bootstrap_intervals(
         Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13; Field and Welsh
         2007, Bootstrapping clustered data (drawing whole clusters).
     """
-    if groups is not None and len(groups) != len(scored):
-        raise InputError(f"{len(groups)} groups for {len(scored)} images")
-    fitting = suited(metrics, scored)
-    values, reasons = points(fitting, scored)
-    defined = {name: f for name, f in fitting.items() if values[name] is not None}
-    drawn = all_replicates(scored, defined, groups, resamples, seed)
+    return several_intervals([(scored, metrics)], groups, resamples, level, seed)[0]
+
+
+def several_intervals(
+    several: Sequence[tuple[Scored, Mapping[str, Callable[..., Any]]]],
+    groups: Sequence[Any] | None = None,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[dict[str, Interval]]:
+    """`bootstrap_intervals` of several predictions of the same images, on the same resamples."""
+    images = len(several[0][0])
+    if groups is not None and len(groups) != images:
+        raise InputError(f"{len(groups)} groups for {images} images")
+    told = [points(suited(metrics, scored), scored) for scored, metrics in several]
+    defined = [
+        (scored, {name: f for name, f in metrics.items() if values.get(name) is not None})
+        for (scored, metrics), (values, _) in zip(several, told, strict=True)
+    ]
     method = method_of(groups)
-    return {
-        name: interval(values[name], drawn[name], level, method)
-        if name in drawn
-        else Interval(None, None, None, method, reasons[name])
-        for name in fitting
-    }
+    return [
+        {
+            name: interval(value, drawn[name], level, method)
+            if name in drawn
+            else Interval(None, None, None, method, reasons[name])
+            for name, value in values.items()
+        }
+        for (values, reasons), drawn in zip(
+            told, all_replicates(defined, groups, resamples, seed), strict=True
+        )
+    ]
 
 
 def points(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -12,12 +12,11 @@ from medimg.core.errors import InputError
 from medimg.core.scored import Array, Scored, suited
 from medimg.statistics.bootstrap import Interval, points
 from medimg.statistics.calibration import calibration
-from medimg.statistics.intervals import independent, intervals
+from medimg.statistics.intervals import independent
+from medimg.statistics.metric_rows import Metrics, Rows, metric_rows, row, rows_at
 from medimg.statistics.ranking import auroc_or_none
 from medimg.statistics.resampling import method_of
-
-Metrics = Mapping[str, Callable[..., Any]]
-Rows = dict[str, dict[str, Any]]
+from medimg.statistics.subgroups import subgroups
 
 UNKNOWN = (
     "patients are unknown, so that images are taken as independent: where patients have several, "
@@ -68,12 +67,9 @@ def evaluate_predictions(
     Raises:
         InputError: no image, or shapes that don't fit.
     """
-    from medimg.statistics.subgroups import subgroups
-
     scored = Scored(labels, probabilities, positive, threshold, tuple(classes))
     check(scored, classes)
-    rows = metric_rows(scored, metrics, groups, resamples, level, seed)
-    half = at_half(scored, rows, metrics, groups, resamples, level, seed)
+    rows, half = rows_and_half(scored, metrics, groups, resamples, level, seed)
     return {
         "images": len(scored),
         "groups": None if groups is None else len(set(groups) - {None}),
@@ -120,47 +116,23 @@ def check(scored: Scored, classes: Sequence[str]) -> None:
         raise InputError(f"{scored.outputs} columns of probabilities for {len(classes)} classes")
 
 
-def metric_rows(
+def rows_and_half(
     scored: Scored,
-    metrics: Metrics,
-    groups: Sequence[Any] | None = None,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Rows:
-    """`{name: {value, ci95, method, n, reason}}` of the metrics that suit the task."""
-    found = intervals(scored, metrics, groups, resamples, level, seed)
-    return {name: row(interval, len(scored)) for name, interval in found.items()}
-
-
-def row(interval: Interval, n: int) -> dict[str, Any]:
-    """One metric in the report."""
-    return {
-        "value": interval.value,
-        "ci95": interval.bounds,
-        "method": None if interval.bounds is None else interval.method,
-        "n": n,
-        "reason": interval.reason,
-    }
-
-
-def at_half(
-    scored: Scored,
-    rows: Rows,
     metrics: Metrics,
     groups: Sequence[Any] | None,
     resamples: int,
     level: float,
     seed: int,
-) -> Rows | None:
-    """The same at a threshold of 0.5; what looks at no threshold is not computed again."""
-    if scored.task != "binary":
-        return None
+) -> tuple[Rows, Rows | None]:
+    """The metrics, and those at a threshold of 0.5 where there is a positive class; what looks at
+    no threshold is not computed twice."""
+    if scored.task != "binary" or scored.threshold == 0.5:
+        rows = metric_rows(scored, metrics, groups, resamples, level, seed)
+        return rows, dict(rows) if scored.task == "binary" else None
     moved = {n: f for n, f in metrics.items() if not getattr(f, "threshold_free", False)}
-    if scored.threshold == 0.5:
-        moved = {}
-    half = replace(scored, threshold=0.5)
-    return rows | metric_rows(half, moved, groups, resamples, level, seed)
+    both = [(scored, metrics), (replace(scored, threshold=0.5), moved)]
+    rows, half = rows_at(both, groups, resamples, level, seed)
+    return rows, rows | half
 
 
 def per_class(scored: Scored) -> dict[str, dict[str, float | int | None]]:

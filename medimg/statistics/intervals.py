@@ -11,15 +11,16 @@ import numpy as np
 
 from medimg.core.scored import Array, Scored, suited
 from medimg.statistics.auroc_interval import auroc_interval
-from medimg.statistics.bootstrap import Interval, bootstrap_intervals, points
+from medimg.statistics.bootstrap import Interval, points, several_intervals
 from medimg.statistics.wilson import wilson
 
 WILSON = "Wilson"
+Metrics = Mapping[str, Callable[..., Any]]
 
 
 def intervals(
     scored: Scored,
-    metrics: Mapping[str, Callable[..., Any]],
+    metrics: Metrics,
     groups: Sequence[Any] | None = None,
     resamples: int = 2000,
     level: float = 0.95,
@@ -38,25 +39,57 @@ def intervals(
         groups: the patient of each image, length N, None where patients are unknown.
         resamples, level, seed: of the bootstrap.
     """
-    fitting = suited(metrics, scored)
+    return intervals_at([(scored, metrics)], groups, resamples, level, seed)[0]
+
+
+def intervals_at(
+    several: Sequence[tuple[Scored, Metrics]],
+    groups: Sequence[Any] | None = None,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[dict[str, Interval]]:
+    """`intervals` of the same images at several thresholds, on the same resamples."""
     patients = None if independent(groups) else groups
-    values, _ = points(fitting, scored)
+    known = [by_formula(scored, metrics, patients, level) for scored, metrics in several]
+    rest = [
+        (scored, {n: f for n, f in suited(metrics, scored).items() if n not in found})
+        for (scored, metrics), found in zip(several, known, strict=True)
+    ]
+    drawn = several_intervals(rest, patients, resamples, level, seed)
+    for (scored, wanted), found, known_here in zip(rest, drawn, known, strict=True):
+        for name, interval in found.items():
+            share_of = getattr(wanted[name], "share_of", None)
+            if share_of is not None and patients is not None and interval.value in (0.0, 1.0):
+                interval = at_the_edge(interval, share_of(scored), patients, level)
+            known_here[name] = interval
+    return [
+        {name: found[name] for name in suited(metrics, scored)}
+        for (scored, metrics), found in zip(several, known, strict=True)
+    ]
+
+
+def by_formula(
+    scored: Scored, metrics: Metrics, patients: Sequence[Any] | None, level: float
+) -> dict[str, Interval]:
+    """The intervals that need no resampling."""
+    fitting = suited(metrics, scored)
+    exact = {
+        name: f
+        for name, f in fitting.items()
+        if getattr(f, "area", False) or (getattr(f, "share_of", None) and patients is None)
+    }
+    values, _ = points(exact, scored)
     found: dict[str, Interval] = {}
-    for name, function in fitting.items():
-        value = values[name]
+    for name, value in values.items():
         if value is None:
             continue
-        if getattr(function, "area", False):
+        if getattr(exact[name], "area", False):
             found[name] = auroc_interval(scored, patients, level)
-        elif (share_of := getattr(function, "share_of", None)) and patients is None:
-            found[name] = share_interval(value, int(share_of(scored).sum()), level, WILSON)
-    rest = {name: function for name, function in fitting.items() if name not in found}
-    drawn = bootstrap_intervals(scored, rest, patients, resamples, level, seed)
-    for name, interval in drawn.items():
-        share_of = getattr(rest[name], "share_of", None)
-        if share_of is not None and patients is not None and values[name] in (0.0, 1.0):
-            drawn[name] = at_the_edge(interval, share_of(scored), patients, level)
-    return {name: (found | drawn)[name] for name in fitting}
+        else:
+            images = int(exact[name].share_of(scored).sum())  # type: ignore[attr-defined]
+            found[name] = share_interval(value, images, level, WILSON)
+    return found
 
 
 def independent(groups: Sequence[Any] | None) -> bool:

@@ -11,6 +11,9 @@ from medimg.core.scored import Array, Scored, UndefinedMetric
 
 # numbers in a block of resamples: about what stays in a core's cache
 BLOCK = 1 << 18
+# bytes that are asked for and freed before resampling: glibc hands blocks as large as ours back to
+# the system and asks for them again, a third of the time, until it has seen a larger one freed
+LARGE = 24 << 20
 # an interval from fewer resamples than this share would be one of the lucky ones
 DEFINED_SHARE = 0.95
 
@@ -22,9 +25,13 @@ def units_of(groups: Sequence[Any] | None, images: int) -> Array:
     """
     if groups is None:
         return np.arange(images)
-    numbers: dict[Any, int] = {}
-    keys = (("alone", i) if g is None else ("of", g) for i, g in enumerate(groups))
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    units = np.fromiter(map(numbers.__getitem__, groups), dtype=np.int64, count=len(groups))
+    if None in numbers:
+        alone = np.flatnonzero(units == numbers[None])
+        units[alone] = len(numbers) + np.arange(len(alone))
+        units = np.unique(units, return_inverse=True)[1]
+    return units
 
 
 def strata_of(labels: Array, units: Array) -> list[Array]:
@@ -38,19 +45,16 @@ def strata_of(labels: Array, units: Array) -> list[Array]:
     """
     if not len(units):
         return []
-    pairs = np.unique(np.stack([units, labels], axis=1), axis=0)
-    _, starts = np.unique(pairs[:, 0], return_index=True)
-    by_pattern: dict[tuple[int, ...], list[int]] = {}
-    for unit, shown in enumerate(np.split(pairs[:, 1], starts[1:])):
-        by_pattern.setdefault(tuple(shown.tolist()), []).append(unit)
-    strata = sorted(by_pattern.values(), key=lambda s: (len(s), s[0]))
-    single = [unit for stratum in strata if len(stratum) == 1 for unit in stratum]
-    strata = [stratum for stratum in strata if len(stratum) > 1]
+    shows = np.zeros((int(units.max()) + 1, int(labels.max()) + 1), dtype=bool)
+    shows[units, labels] = True
+    _, pattern = np.unique(np.packbits(shows, axis=1), axis=0, return_inverse=True)
+    alike = [np.flatnonzero(pattern.ravel() == number) for number in range(pattern.max() + 1)]
+    alike.sort(key=lambda stratum: (len(stratum), stratum[0]))
+    single = np.array([stratum[0] for stratum in alike if len(stratum) == 1], dtype=np.int64)
+    strata = [stratum for stratum in alike if len(stratum) > 1]
     if len(single) > 1 or not strata:
-        strata.insert(0, single)
-    else:
-        strata[0] = strata[0] + single
-    return [np.array(stratum, dtype=np.int64) for stratum in strata]
+        return [single, *strata]
+    return [np.append(strata[0], single), *strata[1:]]
 
 
 def resampled(
@@ -65,6 +69,7 @@ def resampled(
     strata = strata_of(labels, units)
     generator = np.random.default_rng(seed)
     size = max(1, BLOCK // max(1, len(labels)))
+    np.empty(LARGE, dtype=np.uint8)
     for start in range(0, resamples, size):
         weights = multiplicities(generator, strata, min(size, resamples - start))
         if groups is not None:
@@ -121,16 +126,21 @@ def percentiles(values: Array, level: float) -> tuple[float, float]:
 
 
 def all_replicates(
-    scored: Scored,
-    metrics: Mapping[str, Callable[..., Any]],
+    several: Sequence[tuple[Scored, Mapping[str, Callable[..., Any]]]],
     groups: Sequence[Any] | None,
     resamples: int,
     seed: int,
-) -> dict[str, Array]:
-    """Each metric in each resample: Float[R] by name, NaN where undefined."""
-    found: dict[str, list[Array]] = {name: [] for name in metrics}
-    if metrics:
-        for weights in resampled(scored.labels, groups, resamples, seed):
-            for name, function in metrics.items():
-                found[name].append(replicates(function, scored, weights))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+) -> list[dict[str, Array]]:
+    """Each metric in each resample: Float[R] by name, NaN where undefined.
+
+    Args:
+        several: predictions of the same images (at several thresholds, say) and the metrics
+            wanted of each; they share the resamples.
+    """
+    found: list[dict[str, list[Array]]] = [{name: [] for name in wanted} for _, wanted in several]
+    if any(found):
+        for weights in resampled(several[0][0].labels, groups, resamples, seed):
+            for (scored, wanted), parts in zip(several, found, strict=True):
+                for name, function in wanted.items():
+                    parts[name].append(replicates(function, scored, weights))
+    return [{name: np.concatenate(drawn) for name, drawn in parts.items()} for parts in found]

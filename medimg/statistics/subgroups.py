@@ -9,7 +9,7 @@ import numpy as np
 
 from medimg.core.scored import Array, Scored, suited
 from medimg.statistics.bootstrap import points
-from medimg.statistics.evaluation import metric_rows
+from medimg.statistics.metric_rows import metric_rows
 from medimg.statistics.resampling import (
     method_of,
     percentiles,

@@ -178,7 +178,7 @@ def read_answers(file: Path, shelf: Shelf) -> tuple[Samples, Array]:
     if not rows or missing or not classes:
         what = "holds no rows" if not rows else f"lacks {', '.join(missing) or 'prob_<class>'}"
         raise InputError(f"{file} {what}", REWRITE)
-    if any(len(row) != len(header) for row in rows):
+    if set(map(len, rows)) != {len(header)}:
         raise InputError(f"{file} holds a row that was cut short", REWRITE)
     column = dict(zip(header, zip(*rows, strict=True), strict=True))
     samples, order = shelf.samples(

@@ -33,7 +33,7 @@ def validation_metrics(
 ) -> dict[str, dict[str, Any]] | None:
     """The headline metrics of the validation part, as in an evaluate report; None without one."""
     from medimg.core.scored import Scored
-    from medimg.statistics.evaluation import metric_rows
+    from medimg.statistics.metric_rows import metric_rows
 
     if val is None:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import fbeta_score
 
@@ -32,6 +32,7 @@ def every_cut(labels, p) -> list[tuple[float, float]]:
     return [rates(labels, p, t) for t in [*np.unique(p), 2.0]]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(IMAGES)
 def test_rules_reach_what_an_exhaustive_search_reaches(rows):
     labels, p = np.array([r[0] for r in rows]), np.array([r[1] for r in rows])
