@@ -215,7 +215,9 @@ def judge(job: Job, work: Work, plots: bool = True, **settings: Any) -> dict[str
         "temperature": work.temperature,
         "test_looks": look,
         "pictures": digest_of(pictures_of(work.predictions)),
-        "linear_baseline": linear_baseline(work.ledger, work.predictions, work.training["run"]),
+        "linear_baseline": None
+        if work.training.get("backend") == "linear"
+        else linear_baseline(work.ledger, work.predictions, work.training["run"]),
         "validation": validation_metrics(
             work.subject.val, work.subject.positive, work.threshold, functions, job.seed
         ),

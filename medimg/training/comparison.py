@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from shlex import quote
+from shlex import join, quote
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,20 @@ class Samples:
         return Counter(self.keys)
 
 
+def without(arguments: Sequence[str], *options: str) -> list[str]:
+    """A command line less some options and their values.
+
+    >>> without(["evaluate", "--name", "a", "--threshold=0.5", "data"], "--name", "--threshold")
+    ['evaluate', 'data']
+    """
+    values = {place + 1 for place, told in enumerate(arguments) if told in options}
+    return [
+        told
+        for place, told in enumerate(arguments)
+        if place not in values and told.split("=")[0] not in options
+    ]
+
+
 @dataclass(frozen=True, eq=False)
 class Entry:
     """A run, or predictions made elsewhere, with its evaluation on the part that is compared.
@@ -60,6 +74,7 @@ class Entry:
         cost: seconds, epochs, images_per_second, parameters, trainable, device; None where unknown.
         looks: how often the part had been looked at, this evaluation included.
         seen: what its evaluation says of training images among the tested, None for nothing.
+        asked: the arguments of its evaluation, where that stands alone: predictions made elsewhere.
     """
 
     name: str
@@ -80,6 +95,7 @@ class Entry:
     version: str | None
     data: dict[str, str | None] = field(default_factory=dict)
     seen: str | None = None
+    asked: tuple[str, ...] | None = None
 
     def rule(self) -> str | None:
         """How the threshold came about: `youden`, `sensitivity=0.95`, or the value given."""
@@ -87,6 +103,13 @@ class Entry:
             return None
         chosen = self.threshold.get("chosen_on")
         return self.threshold["rule"] if chosen else f"{self.threshold['value']:g}"
+
+    def again(self, rule: str | None) -> str:
+        """The command that evaluates it at a threshold chosen by another rule."""
+        at = ["--threshold", rule] if rule else []
+        if self.asked is None:
+            return f"medimg evaluate {quote(str(self.folder))} {join(at)}".rstrip()
+        return f"medimg {join([*without(self.asked, '--threshold', '--name'), *at])}"
 
     def place(self) -> int | None:
         """The positive class's column, in a task that has one."""
@@ -307,6 +330,9 @@ def entry_of(
         version=((training or evaluation).get("medimg") or {}).get("version"),
         data=data_of(training),
         seen=next(seen, None),
+        asked=tuple((evaluation.get("invocation") or {}).get("arguments") or ())
+        if told.get("predictions")
+        else None,
     )
 
 
@@ -473,8 +499,11 @@ def rules_differ(entries: Sequence[Entry]) -> Finding | None:
         return None
     told = ", ".join(f"{name}: {rule}" for name, rule in list(rules.items())[:6])
     told += f" and {len(rules) - 6} more" if len(rules) > 6 else ""
-    other = next(e for e in entries if e.rule() != entries[0].rule())
-    asked = f" --threshold {entries[0].rule()}" if entries[0].rule() else ""
+    first = entries[0]
+    other = next(e for e in entries if e.rule() != first.rule())
+    if other.asked is not None and not (other.threshold or {}).get("chosen_on"):
+        # without predictions of validation no rule can choose for it
+        first, other = other, first
     return Finding(
         "threshold-rules-differ",
         "warning",
@@ -482,7 +511,7 @@ def rules_differ(entries: Sequence[Entry]) -> Finding | None:
         "tested",
         len(rules),
         tuple({"run": name, "rule": rule} for name, rule in rules.items()),
-        f"Evaluate them alike: medimg evaluate {quote(str(other.folder))}{asked}",
+        f"Evaluate them alike: {other.again(first.rule())}",
     )
 
 

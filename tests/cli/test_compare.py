@@ -299,6 +299,36 @@ def test_thresholds_by_different_rules_are_said_and_not_tested(medimg, runs):
     assert table.report["result"]["comparable"] is True
 
 
+def test_predictions_made_elsewhere_are_evaluated_alike_by_their_own_command(
+    medimg, runs, phantoms, monkeypatch
+):
+    """Without validation rows no rule can choose for them: the run takes their threshold."""
+    rows = list(csv.DictReader(Path("runs/two/evaluate/test/predictions.csv").open()))
+    val = list(csv.DictReader(Path("runs/two/predictions/val.csv").open()))
+    kept = ("path", "prob_NORMAL", "prob_PNEUMONIA")
+    for name, told in (("alone", rows), ("whole", [*rows, *val])):
+        with Path(f"{name}.csv").open("w", newline="") as text:
+            writer = csv.DictWriter(text, kept, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(told)
+    line = ("evaluate", "--predictions", "alone.csv", phantoms, "--no-plots", "--name", "alone")
+    assert medimg(*line).code == 0
+    answer = medimg("compare", "runs/one", "runs/alone", *QUICK, "--json")
+    (found,) = answer.report["findings"]
+    assert found["hint"] == "Evaluate them alike: medimg evaluate runs/one --threshold 0.5"
+    line = ("evaluate", "--predictions", "whole.csv", phantoms, "--threshold", "cost=2:1")
+    line = [str(a) for a in (*line, "--name", "whole", "--no-plots")]
+    monkeypatch.setattr("sys.argv", ["medimg", *line])
+    assert medimg(*line).code == 0
+    answer = medimg("compare", "runs/one", "runs/whole", *QUICK, "--json")
+    (found,) = answer.report["findings"]
+    command = found["hint"].removeprefix("Evaluate them alike: ")
+    assert command == (
+        f"medimg evaluate --predictions whole.csv {phantoms} --no-plots --threshold youden"
+    )
+    assert medimg(*command.split()[1:]).code == 0
+
+
 def test_the_same_rule_is_tested_without_a_word(medimg, runs):
     answer = medimg("compare", "runs/one", "runs/two", *QUICK, "--json")
     assert answer.report["findings"] == []

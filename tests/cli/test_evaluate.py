@@ -328,16 +328,21 @@ def test_a_split_that_is_not_there(medimg, runs):
     assert answer.code == 2 and "Did you mean 'test'?" in answer.err
 
 
-def test_the_linear_backend_stands_beside(medimg, runs):
-    """Of another run that was evaluated on the same images; a run is no baseline of itself."""
+def test_the_linear_backend_stands_beside(medimg, runs, phantoms):
+    """Of a run that was evaluated on the same images; not beside another of its kind."""
     result = evaluated(medimg, "runs/two")
-    other = json.loads(Path("runs/one/evaluate/test/report.json").read_text())["result"]
-    assert result["linear_baseline"] == {"run": "one", "metrics": other["metrics"]}
+    assert result["linear_baseline"] is None
     assert result["validation"]["auroc"]["n"] == len(rows_of(Path("runs/two/predictions/val.csv")))
-    answer = medimg("evaluate", "runs/two", *QUICK)
-    assert "linear: one" in answer.out
-    shutil.rmtree("runs/one")
-    assert evaluated(medimg, "runs/two")["linear_baseline"] is None
+    shutil.copy("runs/two/evaluate/test/predictions.csv", "elsewhere.csv")
+    line = ("evaluate", "--predictions", "elsewhere.csv", phantoms, *QUICK)
+    answer = medimg(*line, "--json")
+    assert answer.code == 0, answer.err
+    found = answer.report["result"]["linear_baseline"]
+    assert found == {"run": "two", "metrics": result["metrics"]}
+    assert "linear: two" in medimg(*line).out
+    for name in ("one", "two"):
+        shutil.rmtree(f"runs/{name}")
+    assert medimg(*line, "--json").report["result"]["linear_baseline"] is None
 
 
 def test_few_images_allow_no_conclusion(medimg, runs):
