@@ -57,7 +57,7 @@ def comparison_document(folder: Path, report: dict[str, Any], language: str = "e
         "seeds": seeds(result, words),
         "backends": [Text(agreement_line(row, words)) for row in result["agreement"]],
         "cost": cost(result, words),
-        "plots": plots(folder, result, words),
+        "sweep": sweep(result, words),
         "data": found(report, words),
         "refused": refused(result, words),
     }
@@ -329,14 +329,29 @@ def cost(result: Mapping[str, Any], words: Words) -> Iterator[Block]:
     yield Figure(caption, drawing.svg(caption), file="plots/metric-against-cost.png")
 
 
-def plots(folder: Path, result: Mapping[str, Any], words: Words) -> Iterator[Block]:
-    """The heat map of a sweep, where there is one."""
-    from medimg.reports.thumbnails import drawing_uri
+def sweep(result: Mapping[str, Any], words: Words) -> Iterator[Block]:
+    """The metric that ranks over a sweep of two settings, where the runs are one."""
+    from medimg.training.configurations import grid_of
 
-    name = "plots/heat-map.png"
-    if name in (result.get("artifacts") or ()) and (folder / name).is_file():
-        caption = words("say.heat_map", metric=words.metric(result["ranked_by"]))
-        yield Figure(caption, uri=drawing_uri((folder / name).read_bytes()), file=name)
+    metric, runs = result["ranked_by"], result["runs"]
+    values = [(run["metrics"].get(metric) or {}).get("value") for run in runs]
+    grid = grid_of([run["settings"] for run in runs], values)
+    if grid is None:
+        return
+    known = [float(v) for v in grid.values.ravel() if v == v]
+    low, span = min(known), (max(known) - min(known)) or 1.0
+    corner = f"{words.setting(grid.row_setting)} ↓  {words.setting(grid.column_setting)} →"
+    rows: list[tuple[str, ...]] = []
+    shades: dict[tuple[int, int], float] = {}
+    for place, (name, row) in enumerate(zip(grid.rows, grid.values.tolist(), strict=True)):
+        rows.append(
+            (setting_cell(name, words), *(words.number(v if v == v else None) for v in row))
+        )
+        shades |= {(place, n + 1): (v - low) / span for n, v in enumerate(row) if v == v}
+    columns = (corner, *(setting_cell(name, words) for name in grid.columns))
+    numeric = frozenset(range(1, len(columns)))
+    caption = words("say.heat_map", metric=words.metric(metric))
+    yield Table(columns, tuple(rows), caption, numeric, shades)
 
 
 def found(report: Mapping[str, Any], words: Words) -> Iterator[Block]:

@@ -200,6 +200,11 @@ def pairs_table(pairs: Rows, style: str) -> str:
     if style == "csv":
         return pairs_csv(pairs)
     headers = ["metric", "run", "minus", "difference", "95 % interval", "test", "p", "p (Holm)"]
+    # on a terminal reasons stand under the table: beside the tests they would break its lines
+    notes: dict[str, str] = {}
+    for pair in pairs if style == "table" else ():
+        if pair["reason"]:
+            notes.setdefault(pair["reason"], f"[{len(notes) + 1}]")
     body = [
         [
             pair["metric"].replace("_", " "),
@@ -207,19 +212,22 @@ def pairs_table(pairs: Rows, style: str) -> str:
             pair["b"],
             "–" if pair["difference"] is None else f"{pair['difference']:+.3f}",
             "–" if pair["ci95"] is None else f"{pair['ci95'][0]:+.3f} to {pair['ci95'][1]:+.3f}",
-            told_test(pair),
+            told_test(pair, notes),
             p_value(pair["p"]),
             p_value(pair["p_holm"]),
         ]
         for pair in pairs
     ]
-    return drawn(headers, body, style)
+    return "\n".join(
+        [drawn(headers, body, style), *(f"{mark} {reason}" for reason, mark in notes.items())]
+    )
 
 
-def told_test(pair: Mapping[str, Any]) -> str:
-    """The test, and why a number is missing."""
-    words = [pair["test"] or "", pair["reason"] or ""]
-    return "; ".join(word for word in words if word)
+def told_test(pair: Mapping[str, Any], notes: Mapping[str, str]) -> str:
+    """The test, and why a number is missing (or the note that says so)."""
+    reason = pair["reason"] or ""
+    words = [pair["test"] or "", notes.get(reason, reason)]
+    return (" " if reason in notes else "; ").join(word for word in words if word)
 
 
 def pairs_csv(pairs: Rows) -> str:

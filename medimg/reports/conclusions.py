@@ -12,6 +12,8 @@ LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece"})
 # patients below which a bootstrap of whole patients is too sure of itself (Cameron, Gelbach and
 # Miller 2008, Bootstrap-based improvements for inference with clustered errors)
 FEW_PATIENTS = 30
+# images of a class below which a few answers more or less move its numbers a good deal
+FEW_IMAGES = 30
 
 
 def conclusions(result: Mapping[str, Any], words: Words) -> list[str]:
@@ -27,10 +29,8 @@ def conclusions(result: Mapping[str, Any], words: Words) -> list[str]:
         said.append(words(key, runs=test["runs"], metric=name, p=p_words(test["p"], words)))
     said += beside_majority(result, words)
     said.append(correction(result, words))
-    if result["patients"] is None:
-        said.append(words("conclude.patients"))
-    elif result["patients"] < FEW_PATIENTS:
-        said.append(words("conclude.few_patients", count=words.count(result["patients"])))
+    said += sample(result, words)
+    said += seeds(result, words)
     said.append(selection(result, words))
     return said
 
@@ -42,6 +42,7 @@ def ranking(result: Mapping[str, Any], metric: str, words: Words) -> Iterator[st
         yield words("conclude.none", metric=words.inside(metric))
         return
     tied = [run["name"] for run in result["runs"] if run["mark"] == "tied"]
+    why = untested(result["pairs"], metric, best["name"])
     cell = best["metrics"][metric]
     told = {
         "metric": words.inside(metric),
@@ -53,13 +54,37 @@ def ranking(result: Mapping[str, Any], metric: str, words: Words) -> Iterator[st
         key = "conclude.alone_one" if others == 1 else "conclude.alone"
         yield words(key, **told, others=words.count(others))
         return
-    sentence = words("conclude.tied", **told, tied=words.listed(tied))
+    sentence = words("conclude.best", **told)
+    alike = [name for name in tied if value_in(result, name, metric) == cell["value"]]
+    if alike:
+        key = "conclude.same_value" if len(alike) == 1 else "conclude.same_value_several"
+        sentence += " " + words(key, names=words.listed(alike))
+    if known := [name for name in tied if name not in why]:
+        sentence += " " + words("conclude.tied", tied=words.listed(known))
+    if unknown := [name for name in tied if name in why]:
+        reason = words.phrase(why[unknown[0]])
+        sentence += " " + words("conclude.tied_untested", tied=words.listed(unknown), why=reason)
     bounds = list(bounds_of(result["pairs"], metric, best["name"], set(tied)))
     if bounds:
         sentence += " " + words("conclude.not_alike", most=words.number(max(bounds)))
     yield sentence
     if metric == "auroc" and cell.get("ci95") and cell["ci95"][0] <= 0.5:
         yield words("conclude.chance", best=best["name"])
+
+
+def value_in(result: Mapping[str, Any], name: str, metric: str) -> float | None:
+    """What a run has in a metric."""
+    row = next(run for run in result["runs"] if run["name"] == name)
+    return (row["metrics"].get(metric) or {}).get("value")
+
+
+def untested(pairs: Sequence[Mapping[str, Any]], metric: str, best: str) -> dict[str, str]:
+    """Runs whose difference to the best has no p, and why."""
+    return {
+        pair["b"] if pair["a"] == best else pair["a"]: pair["reason"] or "–"
+        for pair in pairs
+        if pair["metric"] == metric and best in (pair["a"], pair["b"]) and pair["p"] is None
+    }
 
 
 def bounds_of(
@@ -123,6 +148,27 @@ def beside_majority(result: Mapping[str, Any], words: Words) -> Iterator[str]:
     bounds = [(run["metrics"].get("accuracy") or {}).get("ci95") for run in result["runs"]]
     if floor is not None and all(bounds) and not any(b[0] > floor for b in bounds if b):
         yield words("conclude.majority", value=words.number(floor))
+
+
+def sample(result: Mapping[str, Any], words: Words) -> Iterator[str]:
+    """What the images tested allow: patients unknown or few, few images of a class."""
+    patients, images = result["patients"], result.get("samples") or 0
+    if patients is None:
+        yield words("conclude.patients")
+    elif patients < FEW_PATIENTS and patients < images:
+        yield words("conclude.few_patients", count=words.count(patients))
+    counts = {name: n for name, n in (result.get("classes") or {}).items() if n}
+    rare = min(counts, key=lambda name: counts[name], default=None)
+    if rare is not None and (count := counts[rare]) < FEW_IMAGES:
+        key = "conclude.few_images_one" if count == 1 else "conclude.few_images"
+        yield words(key, count=words.count(count), name=rare)
+
+
+def seeds(result: Mapping[str, Any], words: Words) -> Iterator[str]:
+    """That a run is one draw of its training, where no configuration was trained twice."""
+    trained = sum(1 for run in result["runs"] if run["cost"].get("epochs") is not None)
+    if trained > 1 and not result["configurations"]:
+        yield words("conclude.one_seed")
 
 
 def p_words(p: float, words: Words) -> str:

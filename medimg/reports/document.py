@@ -62,6 +62,8 @@ class Found:
     Args:
         level: the severity in the document's language.
         said: what the check finds, where `message` is in another language.
+        told: the message in the document's language, where that is another and it is known.
+        step: the next step in the document's language, where that is another.
     """
 
     check: str
@@ -71,6 +73,8 @@ class Found:
     hint: str = ""
     said: str = ""
     level: str = ""
+    told: str = ""
+    step: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +217,10 @@ def block_markdown(block: Block) -> str:
         lines = [f"**{block.title}**", ""] if block.title else []
         for row in block.rows:
             said = f"{row.said}. " if row.said else ""
-            hint = f" → {row.hint}" if row.hint else ""
-            lines.append(
-                f"- **{row.level or row.severity}** `{row.check}`: {said}{row.message}{hint}"
-            )
+            step = row.step or row.hint
+            hint = f" → {step}" if step else ""
+            message = row.told or row.message
+            lines.append(f"- **{row.level or row.severity}** `{row.check}`: {said}{message}{hint}")
         return "\n".join(lines)
     if isinstance(block, Pictures):
         return "\n".join(f"- `{row.name}`: {row.caption}" for row in block.rows)

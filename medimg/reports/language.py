@@ -182,6 +182,32 @@ class Words:
         """Whether `phrase` gives it in this language."""
         return self.language == "en" or not text or self.phrase(text) != text
 
-    def finding(self, check: str) -> str | None:
+    def finding(self, check: str) -> str:
         """What a check finds, where the page's language is not that of its message."""
-        return None if self.language == "en" else table("findings").get(check)
+        return "" if self.language == "en" else table("findings").get(check, ("", ""))[0]
+
+    def message(self, text: str) -> str:
+        """A finding's message in this language; empty where it is not known, or English is."""
+        for pattern, translation in table("messages") if self.language != "en" else ():
+            if found := re.match(pattern, text):
+                for place, group in enumerate(found.groups(), 1):
+                    translation = translation.replace(f"\\{place}", self.filled(group or ""))
+                return str(translation)
+        return ""
+
+    def filled(self, told: str) -> str:
+        """A number, a part or a metric of a message in this language; other words as they are."""
+        if re.fullmatch(r"\d{1,3}(,\d{3})*|\d+", told):
+            return self.count(int(told.replace(",", "")))
+        if re.fullmatch(r"\d*\.\d+(e-?\d+)?", told):
+            return self.marked(told)
+        known = table("words")
+        part, metric = f"value.part.{told}", f"metric.{told}"
+        return self(part) if part in known else self(metric) if metric in known else told
+
+    def next_step(self, check: str, hint: str) -> str:
+        """What to do about a finding: as it was said, else what is to be done about its kind;
+        empty in English."""
+        if self.language == "en" or not hint:
+            return ""
+        return self.message(hint) or table("findings").get(check, ("", ""))[1]

@@ -308,8 +308,10 @@ def findings_block(rows: Sequence[Mapping[str, Any]], title: str, words: Words) 
                 row["message"],
                 row.get("count") or 0,
                 row.get("hint") or "",
-                words.finding(row["check"]) or "",
+                words.finding(row["check"]),
                 words(f"severity.{row['severity']}"),
+                words.message(row["message"]),
+                words.next_step(row["check"], row.get("hint") or ""),
             )
             for row in rows[:MOST_FINDINGS]
         ),

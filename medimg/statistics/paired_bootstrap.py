@@ -11,7 +11,15 @@ from scipy.special import ndtr
 from medimg.core.errors import InputError
 from medimg.core.scored import Scored, UndefinedMetric
 from medimg.statistics.comparison import Comparison
-from medimg.statistics.resampling import percentiles, replicates, resampled, why_no_interval
+from medimg.statistics.resampling import (
+    SAME_VALUE,
+    percentiles,
+    replicates,
+    resampled,
+    why_no_interval,
+)
+
+ALIKE = "the runs say the same of every image that this is about"
 
 
 def paired_bootstrap(
@@ -67,7 +75,8 @@ def told_apart(
     in the number of resamples. Where that p and the percentile interval would disagree about 0,
     p is twice the smaller share of the resamples on either side of 0, (k + 1) / (R + 1). Where
     the runs differ on d images (patients), no exchange of the two can show more than p = 2 / 2^d:
-    p is never below it, and where it is above 1 - level there is no interval.
+    p is never below it, and where it is above 1 - level there is no interval. Where every resample
+    gives the same difference, which is not 0, p is that of the exchange.
 
     Args:
         drawn: Float[R], the difference in each resample, NaN where it is undefined.
@@ -75,7 +84,16 @@ def told_apart(
         groups: what was drawn, for the words.
     """
     method = method_of(groups)
+    if not apart:
+        return Comparison(difference, None, None, None, method, ALIKE)
+    floor = min(1.0, 2.0 ** (1 - apart))
+    unit = ("image" if groups is None else "patient") + ("s" if apart > 1 else "")
+    few = f"the runs differ on {apart} {unit}: too few for an interval"
     reason = why_no_interval(drawn)
+    if reason == SAME_VALUE and difference:
+        return Comparison(
+            difference, None, None, floor, method, few if floor > 1 - level else reason
+        )
     if reason is not None:
         return Comparison(difference, None, None, None, method, reason)
     low, high = percentiles(drawn, level)
@@ -83,10 +101,7 @@ def told_apart(
     p = float(2 * ndtr(-abs(difference) / error))
     if (p < 1 - level) != (low > 0 or high < 0):
         p = two_sided(drawn)
-    floor = min(1.0, 2.0 ** (1 - apart))
     if floor > 1 - level:
-        unit = "images" if groups is None else "patients"
-        few = f"the runs differ on {apart} {unit}: too few for an interval"
         return Comparison(difference, None, None, max(p, floor), method, few)
     return Comparison(difference, low, high, max(p, floor), method)
 
@@ -102,11 +117,15 @@ def units_apart(
     first: Scored, second: Scored, metric: Callable[..., Any], groups: Sequence[Any] | None
 ) -> int:
     """Images, or patients, on which the two give something else: another answer, or another
-    probability where the metric looks at probabilities alone."""
+    probability where the metric looks at probabilities alone. Of a share of images (of the
+    positive ones, say) only these count."""
     if getattr(metric, "threshold_free", False):
         apart = (first.probabilities != second.probabilities).any(axis=1)
     else:
         apart = first.decided != second.decided
+    if share_of := getattr(metric, "share_of", None):
+        about, same = share_of(first), share_of(second)
+        apart = apart & about if (about == same).all() else apart
     if groups is None:
         return int(apart.sum())
     return len({group for group, differs in zip(groups, apart, strict=True) if differs})

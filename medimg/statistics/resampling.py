@@ -16,6 +16,7 @@ BLOCK = 1 << 18
 LARGE = 24 << 20
 # an interval from fewer resamples than this share would be one of the lucky ones
 DEFINED_SHARE = 0.95
+SAME_VALUE = "all resamples gave the same value"
 
 
 def units_of(groups: Sequence[Any] | None, images: int) -> Array:
@@ -114,7 +115,7 @@ def why_no_interval(values: Array) -> str | None:
     if finite.mean() < DEFINED_SHARE:
         return f"undefined in {1 - finite.mean():.0%} of the resamples"
     if np.ptp(values[finite]) <= 1e-12 * max(1.0, abs(values[finite]).max()):
-        return "all resamples gave the same value"
+        return SAME_VALUE
     return None
 
 

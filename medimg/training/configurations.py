@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,29 +143,33 @@ class Grid:
 
 
 def grid(entries: Sequence[Entry], metric: str) -> Grid | None:
-    """Means of a metric over a sweep of two settings; None where it isn't one.
+    """Means of a metric over a sweep of two settings; None where it isn't one."""
+    values = [(entry.metrics.get(metric) or {}).get("value") for entry in entries]
+    return grid_of(settings_that_differ(entries), values)
+
+
+def grid_of(differ: Sequence[Mapping[str, Any]], values: Sequence[float | None]) -> Grid | None:
+    """The sweep of two settings that runs are, from their settings that differ and their values.
 
     Seeds of one cell are averaged. At least half of the cells have to be filled.
     """
-    differ = settings_that_differ(entries)
     names = [name for name in differ[0] if name != "seed"] if differ else []
     if len(names) != 2:
         return None
     axes = [sorted({as_text(d[name]) for d in differ}, key=in_order) for name in names]
     cells: dict[tuple[int, int], list[float]] = {}
-    for entry, settings in zip(entries, differ, strict=True):
-        value = (entry.metrics.get(metric) or {}).get("value")
+    for value, settings in zip(values, differ, strict=True):
         if value is not None:
             row, column = (a.index(as_text(settings[n])) for a, n in zip(axes, names, strict=True))
             cells.setdefault((row, column), []).append(float(value))
     size = len(axes[0]) * len(axes[1])
     if min(len(a) for a in axes) < 2 or size < 4 or 2 * len(cells) < size:
         return None
-    values = np.full((len(axes[0]), len(axes[1])), np.nan)
+    means = np.full((len(axes[0]), len(axes[1])), np.nan)
     for cell, found in cells.items():
-        values[cell] = statistics.fmean(found)
+        means[cell] = statistics.fmean(found)
     rows, columns = ([json.loads(text) for text in axis] for axis in axes)
-    return Grid(names[0], names[1], tuple(rows), tuple(columns), values)
+    return Grid(names[0], names[1], tuple(rows), tuple(columns), means)
 
 
 def in_order(text: str) -> tuple[int, float, str]:

@@ -555,7 +555,13 @@ def test_a_sweep_of_two_settings_has_a_heat_map(medimg, drawn):
     result = medimg("compare", *line, "--json", "--name", "c").report["result"]
     assert "plots/heat-map.png" in result["artifacts"]
     assert Path("runs/c/plots/heat-map.png").stat().st_size > 5000
-    few = medimg("compare", *line[:2], "--json").report["result"]
+    assert medimg("report", "runs/c", "--lang", "es", "--format", "md").code == 0
+    page = Path("runs/c/report.es.md").read_text(encoding="utf-8")
+    assert "El barrido" in page and "tasa de aprendizaje ↓  épocas →" in page
+    best = max(run["metrics"]["auroc"]["value"] for run in result["runs"])
+    assert f"{best:.3f}".replace(".", ",") in page[page.index("El barrido") :]
+    few = medimg("compare", *line[:2], "--name", "few", "--json").report["result"]
+    assert "El barrido" not in medimg("report", "runs/few", "--lang", "es", "--json").out
     assert "plots/heat-map.png" not in few["artifacts"]
 
 

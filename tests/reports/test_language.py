@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import medimg
+from medimg.core.types import Finding, Sample
 from medimg.manager import plugins
 from medimg.reports.drawings import Bar, Drawing, forest, ticks
 from medimg.reports.language import Words, table
+from medimg.training.answers import alarms
+from medimg.training.conclusions import far_apart, too_wide
+from medimg.training.exposure import chosen_on_this, training_images
+from medimg.training.ledger import reused
 
 SOURCES = Path(medimg.__file__).parent / "reports"
 PLACES = re.compile(r"{(\w*)}")
@@ -46,6 +52,61 @@ def test_every_check_has_its_spanish_name():
     known = set(plugins().checks())
     own = {name for name in known if ":" not in name}
     assert own - set(table("findings")) == set()
+    for check, told in table("findings").items():
+        assert len(told) == 2 and all(told), check
+
+
+def cell(value: float, low: float, high: float) -> dict[str, Any]:
+    return {"value": value, "ci95": (low, high)}
+
+
+def found_in_runs() -> list[Finding]:
+    """Findings as training and evaluation word them."""
+    cut = {"value": 0.25, "rule": "youden", "chosen_on": "val"}
+    sample = Sample("a.png", "ill", "test")
+    return [
+        *alarms([[0, 7], [0, 1200]], ["well", "ill"], "test", cut),
+        *alarms([[1, 6], [2, 4]], ["well", "ill"], "test", None),
+        *alarms([[1, 6], [2, 4]], ["well", "ill"], "validation", cut),
+        *reused(12, "test"),
+        *far_apart({"auroc": cell(0.9, 0.88, 0.92)}, {"auroc": cell(0.6, 0.58, 0.62)}, "test"),
+        *far_apart({"auroc": cell(0.6, 0.58, 0.62)}, {"auroc": cell(0.9, 0.88, 0.92)}, "test"),
+        *too_wide({"auroc": cell(0.6, 0.3, 0.8)}, 40, None, "test"),
+        *too_wide({"auroc": cell(0.6, 0.3, 0.8)}, 1400, 40, "val"),
+        *too_wide({"accuracy": cell(0.6, 0.3, 0.8)}, 40, None, "test"),
+        *too_wide({"accuracy": cell(0.6, 0.3, 0.8)}, 1400, 40, "test"),
+        *too_wide({"auroc": cell(0.6, 0.3, 0.8)}, 1400, 4, "test"),
+        training_images([sample], 1, 1300, "test", True),
+        chosen_on_this([sample], 1300),
+        chosen_on_this([sample], 1300, "the threshold"),
+    ]
+
+
+def test_findings_of_runs_are_told_in_spanish_with_their_numbers():
+    spanish, english = Words("es"), Words("en")
+    findings = found_in_runs()
+    assert len(findings) == 14
+    for finding in findings:
+        told = spanish.message(finding.message)
+        assert told, finding.message
+        assert "\\" not in told and " the " not in f" {told} "
+        # every number is there, with a comma for the point
+        numbers = set(re.findall(r"\d+(?:[.,]\d+)*", finding.message)) - {"0.25"}
+        for number in numbers if "," not in "".join(numbers) else ():
+            assert number.replace(".", ",") in told, (number, told)
+        assert spanish.next_step(finding.check, finding.hint)
+        assert english.message(finding.message) == english.next_step("imbalance", "x") == ""
+    assert spanish.message("something that a plugin says") == ""
+    assert spanish.message(findings[0].message) == (
+        "la red responde ill en las 1207 imágenes de test: su exactitud, 0,994, es la proporción "
+        "de esa clase"
+    )
+
+
+def test_messages_are_patterns_whose_groups_are_filled():
+    for pattern, spanish in table("messages"):
+        groups = re.compile(pattern).groups
+        assert groups == max([0, *map(int, re.findall(r"\\(\d)", spanish))]), pattern
 
 
 def test_every_metric_has_a_name():

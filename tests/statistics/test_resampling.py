@@ -10,9 +10,11 @@ from medimg.core.scored import Scored, UndefinedMetric
 from medimg.metrics.accuracy import accuracy
 from medimg.metrics.auroc import auroc
 from medimg.metrics.precision import precision
+from medimg.metrics.sensitivity import sensitivity
+from medimg.metrics.specificity import specificity
 from medimg.statistics.bootstrap import bootstrap_intervals
 from medimg.statistics.mcnemar import mcnemar
-from medimg.statistics.paired_bootstrap import paired_bootstrap
+from medimg.statistics.paired_bootstrap import ALIKE, paired_bootstrap
 from medimg.statistics.resampling import resampled, strata_of, units_of
 
 BOTH = {"accuracy": accuracy, "auroc": auroc}
@@ -188,7 +190,30 @@ def test_a_run_against_itself_has_no_p():
     scored, groups = clustered(0)
     found = paired_bootstrap(scored, scored, auroc, groups, 50)
     assert (found.difference, found.ci95, found.p) == (0.0, None, None)
-    assert found.reason == "all resamples gave the same value"
+    assert found.reason == "the runs say the same of every image that this is about"
+
+
+def test_the_images_that_a_share_is_not_about_tell_nothing():
+    """Two runs that differ on healthy images alone have the same sensitivity."""
+    first, second = handful(1)  # image 0 is negative
+    found = paired_bootstrap(first, second, sensitivity, resamples=50)
+    assert (found.difference, found.p, found.reason) == (0.0, None, ALIKE)
+    assert paired_bootstrap(first, second, specificity, resamples=50).reason == (
+        "the runs differ on 1 image: too few for an interval"
+    )
+
+
+@pytest.mark.parametrize("wrong", [3, 12])
+def test_a_run_that_is_always_wrong_where_the_other_is_always_right(wrong):
+    """No resample says anything else: p is that of exchanging the two, as McNemar's is."""
+    labels = np.repeat([0, 1], wrong)
+    right = np.where(np.eye(2)[labels] > 0, 0.9, 0.1)
+    other = np.where(labels[:, None] == 0, right[:, ::-1], right)
+    pair = Scored(labels, other, 1, 0.5), Scored(labels, right, 1, 0.5)
+    found = paired_bootstrap(*pair, specificity, resamples=100)
+    assert found.difference == -1 and found.ci95 is None
+    assert found.p == pytest.approx(mcnemar([0] * wrong, [1] * wrong).p)
+    assert found.reason.startswith("the runs differ on 3" if wrong == 3 else "all resamples")
 
 
 def test_pairs_must_be_the_same_images():
