@@ -114,6 +114,8 @@ class Checkpoints:
         if quick or progress.stopped_by == "minutes":
             self.write(network, progress, improved)
         elif improved:
+            # the ones before go first: large heads would not fit twice
+            self.best = None
             self.best = network.weights()
 
     def write(self, network: Network, progress: Progress, improved: bool) -> None:

@@ -1,9 +1,11 @@
 """A head on a frozen backbone as `medimg train` does it, beside the framework's own way.
 
 Called as `frozen_process.py BACKEND MODEL HEAD IMAGES BATCH EPOCHS`; HEAD is a comma-separated list
-as in ModelSpec. Prints JSON, all in seconds:
+as in ModelSpec. Prints JSON, all in pairs of seconds, by the clock and of the processor (what else
+a machine does makes the first longer, and the second hardly):
 
 - medimg: everything from the pictures in the cache to the last epoch's checkpoint;
+- keeping: what of that is spent on keeping the best weights and on checkpoints;
 - backbone: one bare pass of the frozen part over the same pictures;
 - head: that many epochs of bare optimizer steps of the framework's own head on features in memory;
 - fit: the framework's own way, `keras.Model.fit` of the whole with its backbone frozen, from one
@@ -21,10 +23,17 @@ from pathlib import Path
 import numpy as np
 
 SIDE, RATE, CLASSES = 224, 1e-3, 3
+# of the framework's own way, before the clock starts: its graph is compiled with these
+WARM_UP = 32
+
+
+def now() -> np.ndarray:
+    """Float64[2], seconds by the clock and of the processor."""
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 def medimg_run(backend: str, spec, pixels, labels, batch: int, epochs: int, folder: Path):
-    """(seconds, the network): features, then the head's epochs with their checkpoints."""
+    """(seconds, of keeping, the network): features, then the head's epochs with checkpoints."""
     import os
 
     from medimg.core.loader import Loader
@@ -69,32 +78,40 @@ def medimg_run(backend: str, spec, pixels, labels, batch: int, epochs: int, fold
     def bar(*_):
         yield type("Bar", (), {"update": lambda self, n: None})()
 
-    def run() -> float:
-        began = time.perf_counter()
+    keeping = np.zeros(2)
+
+    class Timed(Checkpoints):
+        def keep(self, *arguments):
+            began = now()
+            super().keep(*arguments)
+            keeping[:] += now() - began
+
+    def run() -> np.ndarray:
+        began = now()
         learner = learner_of(experiment, network, len(network.stages) - 1, bar, print)
         fit(
             learner.network, learner.experiment.train, None, recipe, objective=Objective(),
             optimizer=Optimizer(), trainable_from=learner.trainable_from,
-            checkpoints=Checkpoints(folder / "checkpoints"), features=learner.key,
+            checkpoints=Timed(folder / "checkpoints"), features=learner.key,
         )  # fmt: skip
-        return time.perf_counter() - began
+        return now() - began
 
-    return run(), network
+    return run(), keeping, network
 
 
-def backbone_pass(network, pixels, size: int) -> tuple[float, np.ndarray]:
+def backbone_pass(network, pixels, size: int) -> tuple[np.ndarray, np.ndarray]:
     """(seconds, features): pictures in memory through the frozen part, and nothing else."""
     batches = [np.array(pixels[n : n + size]) for n in range(0, len(pixels), size)]
-    began = time.perf_counter()
+    began = now()
     features = list(network.embed(batches))
-    return time.perf_counter() - began, np.concatenate(features)
+    return now() - began, np.concatenate(features)
 
 
 def widths(head: list[str]) -> list[int]:
     return [int(layer.removeprefix("fc")) for layer in head if layer.startswith("fc")]
 
 
-def torch_head(head: list[str], features, labels, batch: int, epochs: int) -> float:
+def torch_head(head: list[str], features, labels, batch: int, epochs: int) -> np.ndarray:
     import torch
     from torch import nn
 
@@ -113,10 +130,10 @@ def torch_head(head: list[str], features, labels, batch: int, epochs: int) -> fl
             nn.functional.cross_entropy(net(x[n : n + batch]), y[n : n + batch]).backward()
             adam.step()
 
-    began = time.perf_counter()
+    began = now()
     for _ in range(epochs):
         epoch()
-    return time.perf_counter() - began
+    return now() - began
 
 
 def keras_layers(head: list[str], x):
@@ -127,7 +144,7 @@ def keras_layers(head: list[str], x):
     return keras.layers.Dense(CLASSES)(x)
 
 
-def keras_head(head: list[str], features, labels, batch: int, epochs: int) -> float:
+def keras_head(head: list[str], features, labels, batch: int, epochs: int) -> np.ndarray:
     from medimg_keras.startup import keras, tf
 
     keras.utils.set_random_seed(0)
@@ -147,14 +164,14 @@ def keras_head(head: list[str], features, labels, batch: int, epochs: int) -> fl
 
     x, y = tf.constant(features), tf.constant(labels)
     batches = [(x[n : n + batch], y[n : n + batch]) for n in range(0, len(labels), batch)]
-    began = time.perf_counter()
+    began = now()
     for _ in range(epochs):
         for one in batches:
             step(*one)
-    return time.perf_counter() - began
+    return now() - began
 
 
-def keras_fit(model: str, head: list[str], pixels, labels, batch: int, epochs: int) -> float:
+def keras_fit(model: str, head: list[str], pixels, labels, batch: int, epochs: int) -> np.ndarray:
     """One epoch of `Model.fit` after the one that compiles, times their number."""
     from medimg_keras.startup import keras
 
@@ -171,11 +188,10 @@ def keras_fit(model: str, head: list[str], pixels, labels, batch: int, epochs: i
         keras.optimizers.Adam(RATE), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
     images = np.array(pixels, np.float32)
-    few = min(len(labels), 2 * batch)
-    net.fit(images[:few], labels[:few], batch_size=batch, epochs=1, verbose=0)
-    began = time.perf_counter()
+    net.fit(images[:WARM_UP], labels[:WARM_UP], batch_size=batch, epochs=1, verbose=0)
+    began = now()
     net.fit(images, labels, batch_size=batch, epochs=1, verbose=0)
-    return (time.perf_counter() - began) * epochs
+    return (now() - began) * epochs
 
 
 def main() -> None:
@@ -194,17 +210,20 @@ def main() -> None:
         pixels = np.load(folder / "p.npy", mmap_mode="r")
         card = plugins().registry().model(model)
         spec = replace(card.spec(CLASSES, SIDE, backend=backend), head=tuple(head))
-        ours, network = medimg_run(backend, spec, pixels, labels, int(batch), int(epochs), folder)
+        ours, keeping, network = medimg_run(
+            backend, spec, pixels, labels, int(batch), int(epochs), folder
+        )
         passed, features = backbone_pass(network, pixels, PREDICT_BATCH)
         own_head = {"torch": torch_head, "keras": keras_head}[backend]
         seconds = {
             "medimg": ours,
+            "keeping": keeping,
             "backbone": passed,
             "head": own_head(head, features, labels, int(batch), int(epochs)),
         }
         if backend == "keras":
             seconds["fit"] = keras_fit(model, head, pixels, labels, int(batch), int(epochs))
-    print(json.dumps(seconds))
+    print(json.dumps({name: value.tolist() for name, value in seconds.items()}))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,16 +35,40 @@ def test_a_head_on_a_frozen_backbone(backend, case, table):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     seconds = json.loads(done.stdout.splitlines()[-1])
-    overhead = seconds["medimg"] / (seconds["backbone"] + seconds["head"])
-    fit = seconds.get("fit")
+    told = [row_of(seconds, column) for column in (0, 1)]
     table(
         f"{backend}, {case}: {images} pictures, batch {batch}, {EPOCHS} epochs, in seconds",
-        ["medimg", "backbone once", "head alone", "over both", "Model.fit", "times faster"],
-        [
-            [seconds["medimg"], seconds["backbone"], seconds["head"], overhead, fit or "",
-             fit / seconds["medimg"] if fit else ""],
-        ],
+        ["", "medimg", "of it keeping weights", "backbone once", "head alone", "over both",
+         "Model.fit", "times faster"],
+        [["by the clock", *told[0].values()], ["of the processor", *told[1].values()]],
     )  # fmt: skip
-    assert overhead <= MOST
-    if fit:
-        assert fit / seconds["medimg"] >= least
+    # others that compute at the same time make seconds by the clock mean nothing
+    judged = told[1:] if busy() else told
+    for row in judged:
+        assert row["over"] <= MOST
+        assert not row["fit"] or row["faster"] >= least
+
+
+def row_of(seconds: dict[str, list[float]], column: int) -> dict[str, float | None]:
+    """What was measured by the clock (0) or of the processor (1), and what is judged of it.
+
+    Checkpoints are not counted, as they are not beside the steps of an epoch either: here an epoch
+    is a step or two, after each of which 480 MB of best weights are kept.
+    """
+    taken = {name: pair[column] for name, pair in seconds.items()}
+    fit = taken.get("fit")
+    counted = taken["medimg"] - taken["keeping"]
+    return {
+        "medimg": taken["medimg"],
+        "keeping": taken["keeping"],
+        "backbone": taken["backbone"],
+        "head": taken["head"],
+        "over": counted / (taken["backbone"] + taken["head"]),
+        "fit": fit,
+        "faster": fit / taken["medimg"] if fit else None,
+    }
+
+
+def busy() -> bool:
+    """Whether more computed in the last minute than there are processors."""
+    return os.getloadavg()[0] > (os.cpu_count() or 1) + 0.5
