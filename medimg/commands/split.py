@@ -41,9 +41,11 @@ def split(
     empty = [name for name, units in made.groups.items() if not units]
     if empty:
         have = counted(sum(made.groups.values()), made.unit)
+        fewer = "Fewer parts: --split-ratios 80/20; or " if len(made.groups) > 2 else ""
         raise InputError(
             f"{index.name} can't be split: {have} for {len(made.groups)} parts",
-            "Fewer parts: --split-ratios 80/20; or -o group=none, if the images are independent.",
+            f"{fewer}-o group=none, if the images are independent; another -o group_regex=…, if "
+            "the patients were read wrong.",
         )
     return made.apply(index), made
 

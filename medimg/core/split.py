@@ -22,6 +22,8 @@ DEFAULT_RATIOS = (70.0, 15.0, 15.0)
 VALIDATION_PERCENT = 15.0
 SPLIT_FIELDS = ("path", "label", "group", "split")
 RATIOS_HINT = "Give percentages for train/val/test or train/test: 70/15/15 or 80/20."
+# a split is searched for from so many starts, with so many patients (or single images) in all
+MOST_STARTS, STARTED_UNITS = 12, 3000
 # a class that can't be in every part is needed to learn, then to judge, then to steer
 IMPORTANCE = ("train", "test", "val")
 
@@ -154,18 +156,19 @@ def deal(
     seed: int,
     keep_together: Mapping[str, str | None] | None = None,
     kind: str = "parts",
-    starts: int = 1,
+    starts: int | None = None,
 ) -> Assignment:
     """The images dealt to any number of parts; what `make_split` promises.
 
     Args:
         ratios: part to its share, in any unit.
         kind: what the parts are called where a class can't be in all of them.
-        starts: the best of so many searches is taken.
+        starts: the best of so many searches is taken; default the more, the fewer patients there
+            are: then each of them matters, and a search is quick.
     """
     import numpy as np
 
-    from medimg.core.stratify import gap
+    from medimg.core.stratify import few_ways, gap
 
     shares = np.array(list(ratios.values()), dtype=np.float64) / sum(ratios.values())
     labels = sorted({str(s.label) for s in samples})
@@ -173,12 +176,19 @@ def deal(
     label_of = np.array([place[str(s.label)] for s in samples], dtype=np.int64)
     told = dict(zip(ratios, shares.tolist(), strict=True))
     best: tuple[int, float] | None = None
-    for start in range(starts):
+    start, searches = 0, starts or 1
+    while start < searches and best != (0, 0.0):
         draw = f"{seed}.{start}" if start else f"{seed}"
         unit_of = _units(samples, draw, keep_together or {})
+        units = 1 + int(unit_of.max(initial=0))
+        if few_ways(units, len(shares)):
+            searches = 1
+        elif not starts:
+            searches = min(MOST_STARTS, STARTED_UNITS // units)
         part_of_unit = _deal(unit_of, label_of, len(labels), shares, list(ratios))
         table = _table(unit_of, label_of, part_of_unit, (len(ratios), len(labels)))
         distance = gap(table, shares)
+        start += 1
         if best is None or distance < best:
             best = distance
             dealt = _told(samples, labels, label_of, unit_of, part_of_unit, table, told, kind)

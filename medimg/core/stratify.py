@@ -18,6 +18,8 @@ SEARCH_REQUIREMENTS = 240
 # pairs are tried in full up to this many patients a part, then among the first so many
 SWAP_UNITS = 400
 IMPROVEMENTS = 400
+# so few patients that every way to deal them is looked at: nine to three parts
+ALL_WAYS = 20_000
 IMPROVEMENT_WORK = 40_000_000
 
 
@@ -96,7 +98,14 @@ def deal_units(
     if board.lost():
         board.place_greedily(_pins(board.has, counts, len(targets), priority))
     board.improve()
+    if few_ways(len(counts), len(targets)):
+        board.take_the_best_of_all()
     return board.parts
+
+
+def few_ways(units: int, parts: int) -> bool:
+    """Whether every way to deal them is looked at."""
+    return parts > 1 and units < 64 and parts**units <= ALL_WAYS
 
 
 def gap(held: np.ndarray, shares: np.ndarray) -> tuple[int, float]:
@@ -176,6 +185,23 @@ class Board:
         for _ in range(rounds):
             if not (self._move() or self._swap()):
                 return
+
+    def take_the_best_of_all(self) -> None:
+        """Looks at every way to deal the units; where a class is lost anyhow, nothing changes."""
+        if self.lost():
+            return
+        number = len(self.targets)
+        ways = np.indices((number,) * len(self.parts), dtype=np.int8).reshape(len(self.parts), -1).T
+        needed = self.has[:, self.has.any(axis=0)].astype(np.float64)
+        squared = np.zeros(len(ways))
+        for part in range(number):
+            here = (ways == part).astype(np.float64)
+            squared += (here @ self.counts - self.targets[part]) ** 2 @ self.weights[part]
+            squared[((here @ needed) == 0).any(axis=1)] = np.inf
+        best = int(np.argmin(squared))
+        now = float(((self.held() - self.targets) ** 2 * self.weights).sum())
+        if squared[best] < now - 1e-12:
+            self.parts = ways[best].astype(np.int64)
 
     def _move(self) -> bool:
         deviation = self.held() - self.targets

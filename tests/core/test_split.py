@@ -23,6 +23,7 @@ from medimg.core.split import (
     split_hash,
     write_splits,
 )
+from medimg.core.stratify import gap as distance
 from medimg.core.types import DatasetIndex, Sample
 
 CLASSES = "abcd"
@@ -496,3 +497,16 @@ def test_a_splits_file_does_not_bring_back_patients_that_the_user_denied(tmp_pat
     read = apply_splits_file(index_of(without, patients=""), tmp_path / "s.csv")
     assert read.patients == "" and read.groups() == ()
     assert apply_splits_file(index_of(without), tmp_path / "s.csv").groups() != ()
+
+
+def test_few_patients_are_dealt_as_well_as_they_can_be():
+    """Held to every way of dealing seven patients to three parts."""
+    shares = np.array([0.7, 0.15, 0.15])
+    ways = np.array(list(itertools.product(range(3), repeat=7)))
+    for draw in range(12):
+        held = np.random.default_rng(draw).integers(0, 6, (7, 2))
+        held[:, 0] += held.sum(axis=1) == 0
+        dealt = make_split(dataset([{"a": a, "b": b} for a, b in held.tolist()]), (70, 15, 15))
+        table = np.array([[counts.get(k, 0) for k in "ab"] for counts in dealt.counts.values()])
+        tables = (ways[:, None, :] == np.arange(3)[None, :, None]) @ held
+        assert distance(table, shares) == min(distance(one, shares) for one in tables)

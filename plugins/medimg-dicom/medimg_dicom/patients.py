@@ -34,11 +34,18 @@ def by_patient(
     headers: Sequence[Header],
 ) -> tuple[dict[str, str | None], str | None, list[Finding]]:
     """By PatientID; files without one by their study."""
+    groups: dict[str, str | None]
     groups = {h.path: h.patient or h.study or h.series or None for h in headers}
-    without = [h.path for h in headers if not h.patient]
     words = "PatientID of the DICOM headers"
+    findings = []
+    if joined := one_series(headers):
+        groups = {path: joined.get(group or "", group) for path, group in groups.items()}
+        words = f"{words}, joined where they share a SeriesInstanceUID"
+    if several := shared_series(headers):
+        findings.append(several_ids(headers, several, bool(joined)))
+    without = [h.path for h in headers if not h.patient]
     if not without:
-        return groups, words, []
+        return groups, words, findings
     finding = Finding(
         "patient-ids-unusable",
         "warning",
@@ -48,7 +55,54 @@ def by_patient(
         tuple({"file": path} for path in without[:MOST_ITEMS]),
         "A patient with several studies may still be on two sides of a split.",
     )
-    return groups, f"{words}, StudyInstanceUID where it is blank", [finding]
+    return groups, f"{words}, StudyInstanceUID where it is blank", [*findings, finding]
+
+
+def shared_series(headers: Sequence[Header]) -> dict[str, list[str]]:
+    """Series of several patients, which by the standard has one, to their PatientIDs."""
+    patients: dict[str, dict[str, None]] = {}
+    for header in headers:
+        if header.series and header.patient:
+            patients.setdefault(header.series, {})[header.patient] = None
+    return {series: list(ids) for series, ids in patients.items() if len(ids) > 1}
+
+
+def one_series(headers: Sequence[Header]) -> dict[str, str]:
+    """PatientID to the one that stands for all that share a series; empty where all would be one.
+
+    An anonymiser that numbers files gives every image of a patient an id of its own.
+    """
+    stands: dict[str, str] = {}
+
+    def first(patient: str) -> str:
+        while stands.get(patient, patient) != patient:
+            patient = stands[patient]
+        return patient
+
+    for ids in shared_series(headers).values():
+        for other in ids[1:]:
+            a, b = sorted((first(ids[0]), first(other)))
+            stands[b] = a
+    joined = {patient: first(patient) for patient in stands}
+    patients = {h.patient for h in headers if h.patient}
+    return joined if len({joined.get(p, p) for p in patients}) > 1 else {}
+
+
+def several_ids(headers: Sequence[Header], several: dict[str, list[str]], joined: bool) -> Finding:
+    """The warning that files of one series have different PatientIDs."""
+    files = [h.path for h in headers if h.series in several]
+    done = (
+        "they are kept together" if joined else "as they would all be one patient, they stay apart"
+    )
+    return Finding(
+        "patient-ids-unusable",
+        "warning",
+        f"{len(files):,} files of {counted(len(several), 'series', 'series')} have several "
+        f"PatientIDs in one series, so that an id is no patient; {done}: {files[0]}",
+        len(files),
+        tuple({"file": path} for path in files[:MOST_ITEMS]),
+        "An anonymiser may have numbered files instead of patients: ask for ids by patient.",
+    )
 
 
 def unusable(headers: Sequence[Header], keyword: str, blank: bool) -> Finding:

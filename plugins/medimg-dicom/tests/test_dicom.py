@@ -84,8 +84,8 @@ def write_patients(root: Path, patients: int = 4, split: str = "", suffix: str =
                 place / f"series{number // 2}" / f"IM{patient}{number}{suffix}",
                 noise(patient * 10 + number),
                 PatientID=f"{split}P{patient}",
-                StudyInstanceUID=f"1.2.{patient}",
-                SeriesInstanceUID=f"1.2.{patient}.{number // 2}",
+                StudyInstanceUID=f"1.{2 + len(split)}.{patient}",
+                SeriesInstanceUID=f"1.{2 + len(split)}.{patient}.{number // 2}",
             )
     return root
 
@@ -253,6 +253,29 @@ def test_one_study_is_told_apart_by_series(tmp_path):
     index = read(tmp_path)
     assert index.groups() == ("1.2.0", "1.2.1")
     assert index.patients == "SeriesInstanceUID of the DICOM headers"
+
+
+def test_a_series_with_several_ids_is_kept_together(tmp_path):
+    """As an anonymiser leaves it that numbers files: six ids, three to a series."""
+    for number in range(6):
+        write(tmp_path / "ab"[number % 2] / f"{number}.dcm", PatientID=f"P{number}",
+              SeriesInstanceUID=f"1.2.{number // 3}")  # fmt: skip
+    index = read(tmp_path)
+    assert {s.path[2]: s.group for s in index.samples} == dict(
+        zip("012345", ["P0", "P0", "P0", "P3", "P3", "P3"], strict=True)
+    )
+    said = finding(index, "patient-ids-unusable")
+    assert "6 files of 2 series have several PatientIDs" in said.message
+    assert "joined" in index.patients
+
+
+def test_one_series_for_all_joins_nobody(tmp_path):
+    for number in range(6):
+        write(tmp_path / "ab"[number % 2] / f"{number}.dcm", PatientID=f"P{number}",
+              SeriesInstanceUID="1.2")  # fmt: skip
+    index = read(tmp_path)
+    assert len(index.groups()) == 6
+    assert "they stay apart" in finding(index, "patient-ids-unusable").message
 
 
 def test_files_without_an_id_beside_others(tmp_path):
