@@ -364,6 +364,7 @@ def model(study: Study, words: Words) -> Iterator[Block]:
             ("parameters", parameters_words(result, words)),
             ("weights", weights_words(recipe, words)),
             ("parent", result.get("parent")),
+            ("opened", opened_words(result, words)),
             ("image_size", size_words(size, recipe, words) if size else None),
             ("augment", none_or(recipe.get("augment"), words)),
             ("balance", none_or(recipe.get("balance"), words)),
@@ -416,6 +417,15 @@ def parameters_words(result: Mapping[str, Any], words: Words) -> str | None:
         return None
     told = {name: words.count(counts[name]) for name in ("total", "trainable")}
     return words("value.parameters", **told)
+
+
+def opened_words(result: Mapping[str, Any], words: Words) -> str | None:
+    """Which stages were trained, where not all of them were from the start."""
+    opened = result.get("opened") or []
+    if len(opened) < 2 and not (opened and result.get("parent")):
+        return None
+    told = [(", ".join(row["stages"]), words.count(row["epoch"])) for row in opened]
+    return "; ".join(words("value.opened", stages=names, epoch=epoch) for names, epoch in told)
 
 
 def weights_words(recipe: Mapping[str, Any], words: Words) -> str | None:

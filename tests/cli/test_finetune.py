@@ -47,6 +47,10 @@ def test_unfreeze_says_what_is_trained(medimg, runs):
     part = medimg("finetune", "runs/one", "--unfreeze", "1", "--name", "a", "--epochs", "1")
     assert part.code == 0
     assert "Trained: standardise, head; frozen: nothing" in part.out
+    opened = json.loads(Path("runs/a/report.json").read_text())["result"]["opened"]
+    assert opened == [{"epoch": 1, "stages": ["standardise", "head"]}]
+    assert medimg("report", "runs/a").code == 0
+    assert "standardise, head (from epoch 1)" in Path("runs/a/report.html").read_text()
     head = medimg("finetune", "runs/one", "--freeze", "backbone", "--name", "b", "--epochs", "1")
     assert "Trained: head; frozen: standardise" in head.out
     assert medimg("finetune", "runs/one", "--unfreeze", "0").code == 2
