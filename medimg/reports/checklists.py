@@ -50,7 +50,6 @@ TRIPOD = {
     "12b": ("preprocessing", True),
     "12c": ("training", True),
     "12e": ("metrics", True),
-    "12f": ("recalibrated", True),
     "12g": ("calculated", True),
     "13": ("balancing", True),
     "14": ("subgroups", False),
@@ -354,7 +353,8 @@ def balancing(study: Study, words: Words) -> str:
     if not total or not balance:
         return ""
     shares = ", ".join(f"{name}: {words.share(n / total)}" for name, n in counted.items())
-    return words.answer("balancing", balance=balance, shares=shares)
+    told = words.answer("balancing", balance=balance, shares=shares)
+    return " ".join(filter(None, [told, recalibrated(study, words)]))
 
 
 def subgroups(study: Study, words: Words) -> str:
@@ -378,7 +378,7 @@ ANSWERS: dict[str, Callable[[Study, Words], str]] = {
     for function in (
         kind, goal, source, preprocessing, missing, labels, assigned, disjoint, model, software,
         initial, training, selection, one_model, metrics, uncertainty, internal, external, counts,
-        performance, failures, limits, reproduce, predictors, recalibrated, calculated, balancing,
-        subgroups, output,
+        performance, failures, limits, reproduce, predictors, calculated, balancing, subgroups,
+        output,
     )
 }  # fmt: skip

@@ -159,6 +159,8 @@ def setting_cell(value: Any, words: Words) -> str:
         return "–"
     if isinstance(value, bool):
         return words("page.yes" if value else "page.no")
+    if value == "none":
+        return words("page.none")
     return words.brief(value) if isinstance(value, (int, float)) else str(value)
 
 

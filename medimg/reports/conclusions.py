@@ -55,15 +55,15 @@ def ranking(result: Mapping[str, Any], metric: str, words: Words) -> Iterator[st
         yield words(key, **told, others=words.count(others))
         return
     sentence = words("conclude.best", **told)
+    if known := [name for name in tied if name not in why]:
+        sentence += " " + words("conclude.tied", tied=words.listed(known))
     alike = [name for name in tied if value_in(result, name, metric) == cell["value"]]
+    if unknown := [name for name in tied if name in why and name not in alike]:
+        reason = words.phrase(why[unknown[0]])
+        sentence += " " + words("conclude.tied_untested", tied=words.listed(unknown), why=reason)
     if alike:
         key = "conclude.same_value" if len(alike) == 1 else "conclude.same_value_several"
         sentence += " " + words(key, names=words.listed(alike))
-    if known := [name for name in tied if name not in why]:
-        sentence += " " + words("conclude.tied", tied=words.listed(known))
-    if unknown := [name for name in tied if name in why]:
-        reason = words.phrase(why[unknown[0]])
-        sentence += " " + words("conclude.tied_untested", tied=words.listed(unknown), why=reason)
     bounds = list(bounds_of(result["pairs"], metric, best["name"], set(tied)))
     if bounds:
         sentence += " " + words("conclude.not_alike", most=words.number(max(bounds)))

@@ -40,6 +40,7 @@ class Drawing:
         x, y: (low, high) of what is shown.
         words: how a number on an axis is written.
         log: the x axis is logarithmic.
+        whole: x is counted: marks at whole numbers alone.
     """
 
     x: tuple[float, float]
@@ -48,6 +49,7 @@ class Drawing:
     y_label: str
     words: Numbers = "{:g}".format
     log: bool = False
+    whole: bool = False
     height: int = HEIGHT
     pieces: list[str] = field(default_factory=list)
 
@@ -149,7 +151,7 @@ class Drawing:
 
     def _x_ticks(self) -> list[float]:
         if not self.log:
-            return ticks(*self.x)
+            return [t for t in ticks(*self.x) if not self.whole or t == int(t)]
         low, high = (math.log10(v) for v in self.x)
         powers = [10.0**n for n in range(math.ceil(low), math.floor(high) + 1)]
         return powers if len(powers) > 1 else [self.x[0], self.x[1]]

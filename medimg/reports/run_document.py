@@ -482,7 +482,8 @@ def curve(
     low, high = min(values), max(values)
     margin = 0.05 * ((high - low) or abs(high) or 1)
     y = (max(0.0, low - margin) if low >= 0 else low - margin, high + margin)
-    drawing = Drawing((epochs[0], epochs[-1]), y, words("say.epoch"), label, words.brief)
+    x = (epochs[0], epochs[-1])
+    drawing = Drawing(x, y, words("say.epoch"), label, words.brief, whole=True)
     if best is not None:
         drawing.line([(best, y[0]), (best, y[1])], 0, dotted=True)
     for series, name in enumerate(names, 1):

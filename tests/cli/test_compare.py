@@ -658,6 +658,32 @@ def test_predictions_made_elsewhere_differ_in_their_model_alone(medimg, drawn):
     assert told["elsewhere"] == {"model": "theirs", "learning_rate": None}
 
 
+def test_the_same_value_is_no_better_one_and_an_untested_difference_is_called_so(medimg, drawn):
+    labels, scores = drawn
+    same = scores(1)
+    for name in "abc":
+        fabricate(name, same if name != "c" else scores(2), labels)
+    said = medimg("compare", "runs/a", "runs/b", "--name", "two", "--json").report["result"]
+    assert said["conclusions"][0].endswith(" reached the same.")
+    # one image of a class: a third of the resamples hold none of it
+    few = np.array([0] * 9 + [1])
+    for name in "de":
+        fabricate(name, scores(1 if name == "d" else 3)[:10], few)
+    told = medimg("compare", "runs/d", "runs/e", "--name", "few", "--json").report["result"]
+    text = " ".join(told["conclusions"])
+    assert "Only 1 image of the class yes was tested" in text
+    assert "can't be tested on these samples (undefined in" in text
+
+
+def test_recipes_trained_once_and_more_than_once(medimg, drawn):
+    labels, scores = drawn
+    for name, seed, rate in (("a", 0, 0.1), ("b", 1, 0.1), ("c", 0, 0.2)):
+        fabricate(name, scores(1), labels, seed=seed, learning_rate=rate)
+    once = "Each recipe was trained once"
+    assert once in " ".join(medimg("compare", "runs/a", "runs/c").out.split())
+    assert once not in " ".join(medimg("compare", "runs/a", "runs/b", "runs/c").out.split())
+
+
 def test_few_patients_are_said(medimg, drawn):
     labels, scores = drawn
     for name in "ab":

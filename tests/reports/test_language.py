@@ -129,6 +129,14 @@ def test_methods_and_reasons_are_translated():
         "la partición del propio conjunto de datos; validación separada del entrenamiento: 191 de "
         "12\u00a0740 imágenes, 129 pacientes, semilla 0"
     )
+    for note in (
+        "the dataset has no splits: a new split train/val/test 70/15/15, image by image (patients "
+        "are unknown), stratified by class, seed 0",
+        "basophil is missing in val (1 image for 3 parts)",
+        "3 images without a split stay out",
+        "splits from splits.csv",
+    ):
+        assert words.knows(note), note
     assert words.phrase("something of a plugin") == "something of a plugin"
     assert Words("en").phrase("exact McNemar") == "exact McNemar"
 
@@ -137,6 +145,11 @@ def test_methods_and_reasons_are_translated():
 def test_ticks_are_round_and_within(low, high):
     found = ticks(low, high)
     assert found and all(low - 1e-9 <= t <= high + 1e-9 for t in found) and len(found) <= 7
+
+
+def test_epochs_are_whole():
+    drawing = Drawing((1, 2), (0, 1), "epoch", "loss", whole=True)
+    assert ">1<" in drawing.svg("t") and ">1.2<" not in drawing.svg("t")
 
 
 def test_drawings_are_well_formed_and_escaped():
