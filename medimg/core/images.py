@@ -449,13 +449,23 @@ def padded(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def decode_to_input(
-    data: bytes | np.ndarray, height: int, width: int, channels: int, resize: str = "squash"
+    data: bytes | np.ndarray,
+    height: int,
+    width: int,
+    channels: int,
+    resize: str = "squash",
+    *,
+    finer: int = 1,
 ) -> np.ndarray:
     """UInt8[height, width, channels] of a file, in the cheapest way.
 
     A JPEG that is at least twice as large as wanted is decoded at a half, quarter or eighth of
     its size, which libjpeg does for next to nothing.
 
+    Args:
+        finer: how many times the wanted size it is decoded at where its sides would be rounded up
+            to whole pixels at reduced size: copies of two sizes lie on each other only where that
+            is little of a pixel.
     Raises:
         UnreadableImage: it can't be decoded wholly.
     """
@@ -466,8 +476,10 @@ def decode_to_input(
     if header.format == JPEG and header.width and header.height:
         # orientation may swap the sides: compare the shorter with the longer
         ratio = min(header.width, header.height) / max(height, width)
-        step = 8 if ratio >= 8 else 4 if ratio >= 4 else 2 if ratio >= 2 else 1
         grey = header.mode == "L" or channels == 1
-        if step > 1:
-            flags = REDUCED[(1 if grey else 3, step)]
+        for step in (8, 4, 2):
+            whole = header.width % step == 0 and header.height % step == 0
+            if ratio >= step * (1 if whole else finer):
+                flags = REDUCED[(1 if grey else 3, step)]
+                break
     return to_input(unpack(data, flags), height, width, channels, resize)

@@ -502,7 +502,7 @@ def align(
 def smoothed(source: Source, path: str) -> np.ndarray | None:
     """UInt8[128, 128] of a picture; None where it can't be read."""
     try:
-        grey = decode_to_input(source.read(path), ALIGNED_PX, ALIGNED_PX, 1)
+        grey = decode_to_input(source.read(path), ALIGNED_PX, ALIGNED_PX, 1, finer=2)
     except (OSError, UnreadableImage):
         return None
     return cv2.GaussianBlur(grey, (3, 3), 0)
@@ -522,7 +522,7 @@ def best_match(first: np.ndarray | None, second: np.ndarray | None, mirror: bool
 def standardised(source: Source, path: str) -> np.ndarray | None:
     """Int16[64, 64] of mean 0 and standard deviation `STEPS`; None where it can't be read."""
     try:
-        grey = decode_to_input(source.read(path), COMPARED_PX, COMPARED_PX, 1)[..., 0]
+        grey = decode_to_input(source.read(path), COMPARED_PX, COMPARED_PX, 1, finer=2)[..., 0]
     except (OSError, UnreadableImage):
         return None
     # a recompressed picture differs in its finest detail
