@@ -292,6 +292,16 @@ def detailed(seed: int, side: int = 200) -> np.ndarray:
     return cv2.add(cv2.resize(drawn(seed), (side, side)) // 2, cv2.GaussianBlur(fine, (0, 0), 1.2))
 
 
+@pytest.mark.parametrize("wide", [253, 219, 131])
+def test_a_jpeg_at_another_size_is_confirmed(wide):
+    """Decoders that halve odd sides round them up: the two would not lie on each other."""
+    files = {f"{n}.jpg": saved(detailed(n, 256), ".jpg") for n in range(4)}
+    smaller = cv2.resize(detailed(2, 256), (wide, wide), interpolation=cv2.INTER_AREA)
+    files["smaller.jpg"] = saved(smaller, ".jpg")
+    pairs = [p for p in searched(files).pairs if p.confirmed]
+    assert [(p.first.path, p.second.path) for p in pairs] == [("2.jpg", "smaller.jpg")]
+
+
 @pytest.mark.parametrize("moved", [1, 2])
 def test_a_crop_moved_a_little_is_told_as_such(moved):
     files = {f"{n}.png": saved(detailed(n)[8:136, 8:136]) for n in range(4)}
