@@ -359,8 +359,10 @@ def fingerprint(index: DatasetIndex, hashes: Mapping[str, str]) -> str:
     Returns:
         `sha256:…`, the same for any order of listing, folder, file name or split.
     """
+    # labels and patients recur: written once each, a hash needs no escaping
+    written = {word: json.dumps(word) for s in index.samples for word in (s.label, s.group)}
     rows = sorted(
-        json.dumps([hashes.get(s.path, ""), s.label, s.group], ensure_ascii=True)
+        f'["{hashes.get(s.path, "")}", {written[s.label]}, {written[s.group]}]'
         for s in index.samples
     )
     digest = hashlib.sha256("\n".join(rows).encode("ascii"))

@@ -7,13 +7,14 @@ read or written is passed over: it only saves time.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ class ScanCache:
         if self.root is None or not self.file.exists():
             return found
         wanted = set(paths)
-        with suppress(sqlite3.Error, OSError, ValueError, TypeError):
+        with suppress(sqlite3.Error, OSError, ValueError, TypeError), no_collecting():
             rows = [
                 row
                 for row in self._rows()
@@ -137,6 +138,18 @@ class ScanCache:
             with closing(self._open()) as base, base:
                 base.executescript(TABLES)
                 base.executemany(statement, rows)
+
+
+@contextmanager
+def no_collecting() -> Iterator[None]:
+    """Python's search for cycles off for a while: among a million new values it finds none."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def stamp(file: str) -> Stamp | None:

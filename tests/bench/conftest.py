@@ -43,10 +43,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished command: seconds from start to end, peak bytes of it and its children."""
+    """A finished command: seconds from start to end, peak bytes of it and its children.
+
+    Args:
+        work: seconds of all cores; what else the machine does is not in them.
+    """
 
     seconds: float
     peak_bytes: int
+    work: float
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +85,7 @@ def run_command(tmp_path_factory) -> Callable[..., Run]:
     log = tmp_path_factory.mktemp("commands") / "log"
 
     def run(command: Sequence[str], **environment: str) -> Run:
-        started = time.perf_counter()
+        started, before = time.perf_counter(), os.times()
         with log.open("w") as said:
             process = subprocess.Popen(
                 command, env=os.environ | environment, stdout=said, stderr=subprocess.STDOUT
@@ -92,7 +97,9 @@ def run_command(tmp_path_factory) -> Callable[..., Run]:
                 process.wait(0.1)
         seconds = time.perf_counter() - started
         assert process.returncode == 0, log.read_text()[-2000:]
-        return Run(seconds, peak)
+        after = os.times()
+        work = after.children_user + after.children_system
+        return Run(seconds, peak, work - before.children_user - before.children_system)
 
     return run
 
