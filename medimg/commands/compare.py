@@ -160,12 +160,13 @@ def compare(
     Args:
         entries: runs on the same samples.
         metrics: shown and tested; the first ranks the runs.
-        baseline: the others are tested against it; default the best in the first metric.
+        baseline: the others are tested against it; default the best in the first metric, and then
+            Holm's correction counts all pairs, since the same images chose the best.
         matrix: all pairs are tested instead.
         resamples: of the bootstrap; default 2,000, fewer for very many runs.
     """
     from medimg.training.configurations import agreements, configurations
-    from medimg.training.paired_tests import Tests, best_of, marks, resamples_for
+    from medimg.training.paired_tests import Tests, all_pairs, best_of, marks, resamples_for
 
     ranked_by = metrics[0]
     best = best_of(entries, ranked_by, functions[ranked_by])
@@ -174,7 +175,8 @@ def compare(
     count = resamples or resamples_for(len(entries), len(samples.labels))
     tests = Tests(entries, functions, seed=seed, resamples=count)
     tested = metrics if len(entries) <= MOST_FOR_ALL_METRICS else metrics[:1]
-    pairs = paired(tests, tested, reference, best, matrix) if len(entries) > 1 else []
+    chosen = None if baseline else all_pairs(len(entries))
+    pairs = paired(tests, tested, reference, best, matrix, chosen) if len(entries) > 1 else []
     of_best = [p for p in pairs if p["metric"] == ranked_by and p["family"] != "baseline"]
     if not matrix and reference is best:
         of_best = [p for p in pairs if p["metric"] == ranked_by]
@@ -202,17 +204,28 @@ def compare(
 
 
 def paired(
-    tests: Tests, metrics: list[str], reference: Entry, best: Entry | None, matrix: bool
+    tests: Tests,
+    metrics: list[str],
+    reference: Entry,
+    best: Entry | None,
+    matrix: bool,
+    among: int | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of `pairs`; in the first metric also the runs against the best, where that is a
-    family of its own."""
-    from medimg.training.paired_tests import against, every_pair
+    family of its own.
+
+    Args:
+        among: pairs that the correction counts where the reference is the best of these runs.
+    """
+    from medimg.training.paired_tests import against, all_pairs, every_pair
 
     chosen = every_pair(tests.entries) if matrix else against(tests.entries, reference)
     name = "all pairs" if matrix else "baseline"
-    rows = [row for metric in metrics for row in tests.family(chosen, metric, name)]
+    counted = None if matrix else among
+    rows = [row for m in metrics for row in tests.family(chosen, m, name, counted)]
     if not matrix and best is not None and best is not reference:
-        rows += tests.family(against(tests.entries, best), metrics[0], "best")
+        counted = all_pairs(len(tests.entries))
+        rows += tests.family(against(tests.entries, best), metrics[0], "best", counted)
     return rows
 
 
@@ -274,13 +287,19 @@ def say_runs(
     if style == "table" and len(shown) < len(rows):
         job.say(f"… and {len(rows) - len(shown):,} more runs in the report (--top 0 shows all)")
     if style == "table" and any(row["mark"] for row in rows):
-        job.say(f"* best in {result['ranked_by']}   ≈ can't be told from the best")
+        untested = any(row["mark"] == "untested" for row in rows)
+        job.say(
+            f"* best in {result['ranked_by']}   ≈ can't be told from the best"
+            + ("   ? could not be tested against the best" if untested else "")
+        )
     pairs = [p for p in result["pairs"] if p["family"] != "best" and style != "csv"]
     if top and len(pairs) > 2 * top:
         pairs = [p for p in pairs if p["metric"] == result["ranked_by"]][:top]
     if pairs:
         job.say("")
         job.say(tables.pairs_table(pairs, style))
+        if style in ("table", "md") and (note := tables.pairs_note(pairs)):
+            job.say(wrapped(note) if style == "table" else f"\n{note}")
     say_seeds(job, result, metrics, style)
     if style in ("table", "md"):
         job.say("")

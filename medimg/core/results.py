@@ -359,7 +359,8 @@ class Cost(Result):
 
 class ComparedRun(Result):
     """`settings`: those that are not the same in all runs; `looks`: how often the part had been
-    looked at when this run was evaluated; `mark`: `best` in the ranking metric, or `tied`."""
+    looked at when this run was evaluated; `mark`: `best` in the ranking metric, `tied`
+    with it, or `untested` against it."""
 
     name: str
     model: str | None
@@ -374,8 +375,9 @@ class ComparedRun(Result):
 
 
 class Pair(Result):
-    """a minus b. `family`: the tests that Holm's correction is over, within one metric: runs
-    against the `baseline`, against the `best`, or `all pairs`."""
+    """a minus b, `interval`: how ci95 was computed. `family`: the runs against the `baseline`,
+    against the `best`, or `all pairs`; Holm's correction, within one metric, counts `tests`: all
+    pairs where the reference was chosen as the best on the same images."""
 
     a: str
     b: str
@@ -385,6 +387,8 @@ class Pair(Result):
     test: str | None = None
     p: float | None = None
     p_holm: float | None = None
+    tests: int | None = None
+    interval: str | None = None
     reason: str | None = None
     family: str = "baseline"
 

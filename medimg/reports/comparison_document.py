@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from medimg.core.errors import InputError
+from medimg.reports.comparison_tables import interval_methods
 from medimg.reports.conclusions import agreement_line, conclusions
 from medimg.reports.document import Block, Document, Figure, Section, Table, Text, Tone
 from medimg.reports.drawings import Bar, Drawing, forest, thinned
 from medimg.reports.language import Words
 from medimg.reports.run_document import facts, findings_block, roc_points
 
-MARKS = {"best": "*", "tied": "≈"}
+MARKS = {"best": "*", "tied": "≈", "untested": "?"}
 METRICS = (
     "auroc",
     "accuracy",
@@ -189,11 +190,26 @@ def differences(result: Mapping[str, Any], words: Words) -> Iterator[Block]:
     yield Table(
         tuple(words(f"column.{name}") for name in columns),
         tuple(pair_row(pair, words) for pair in rows[:MOST_PAIRS]),
-        words("say.pairs_table"),
+        pairs_caption(rows, words),
         frozenset({3, 4, 5, 6}),
     )
     if len(rows) > MOST_PAIRS:
         yield Text(words("say.pairs_more", count=words.count(len(rows) - MOST_PAIRS)), "soft")
+
+
+def pairs_caption(rows: Sequence[Mapping[str, Any]], words: Words) -> str:
+    """What the tests are corrected for, and what the intervals are."""
+    said = [words("say.pairs_table")]
+    tests = max((pair.get("tests") or 0 for pair in rows), default=0)
+    if tests > 1:
+        said.append(words("say.pairs_correction", tests=words.count(tests)))
+    if methods := interval_methods(rows):
+        told = (
+            f"{words.phrase(method)} ({', '.join(words.inside(m) for m in metrics)})"
+            for method, metrics in methods.items()
+        )
+        said.append(words("say.pairs_intervals", told="; ".join(told)))
+    return ". ".join(said)
 
 
 def bar_of(pair: Mapping[str, Any], alone: bool, words: Words) -> Bar:

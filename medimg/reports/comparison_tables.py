@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 FORMATS = {"table": "simple", "md": "github", "csv": "", "html": "html"}
-MARKS = {"best": "*", "tied": "≈"}
+MARKS = {"best": "*", "tied": "≈", "untested": "?"}
 COSTS = ("epochs", "seconds", "parameters")
 ALL_COSTS = (*COSTS, "trainable", "images_per_second", "device")
 Rows = Sequence[Mapping[str, Any]]
@@ -230,8 +230,35 @@ def told_test(pair: Mapping[str, Any], notes: Mapping[str, str]) -> str:
     return (" " if reason in notes else "; ").join(word for word in words if word)
 
 
+def interval_methods(pairs: Rows) -> dict[str, list[str]]:
+    """How the intervals of the differences were computed: method to the metrics."""
+    found: dict[str, list[str]] = {}
+    for pair in pairs:
+        if pair.get("interval") and pair["metric"] not in found.setdefault(pair["interval"], []):
+            found[pair["interval"]].append(pair["metric"])
+    return found
+
+
+def pairs_note(pairs: Rows) -> str:
+    """What the intervals are, and how many tests the correction counts, in a sentence or two."""
+    methods = interval_methods(pairs)
+    told = "; ".join(
+        f"{method} ({', '.join(m.replace('_', ' ') for m in metrics)})"
+        for method, metrics in methods.items()
+    )
+    tests = sorted({pair["tests"] for pair in pairs if pair.get("tests")})
+    counted = " or ".join(f"{count:,}" for count in tests)
+    lines = [f"95 % intervals, each for its difference alone: {told}."] if told else []
+    if tests and tests != [1]:
+        lines.append(f"Holm counts {counted} tests in each metric.")
+    return " ".join(lines)
+
+
 def pairs_csv(pairs: Rows) -> str:
-    headers = ("family", "metric", "a", "b", "difference", "low", "high", "test", "p", "p_holm")
+    headers = (
+        "family", "metric", "a", "b", "difference", "low", "high", "interval", "test", "p",
+        "p_holm", "tests",
+    )  # fmt: skip
     body = []
     for pair in pairs:
         low, high = pair["ci95"] or ("", "")

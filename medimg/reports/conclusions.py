@@ -50,7 +50,8 @@ def ranking(result: Mapping[str, Any], metric: str, words: Words) -> Iterator[st
         "value": words.number(cell["value"]),
     }
     others = len(result["runs"]) - 1
-    if not tied:
+    unsure = [run["name"] for run in result["runs"] if run["mark"] == "untested"]
+    if not tied and not unsure:
         key = "conclude.alone_one" if others == 1 else "conclude.alone"
         yield words(key, **told, others=words.count(others))
         return
@@ -58,7 +59,7 @@ def ranking(result: Mapping[str, Any], metric: str, words: Words) -> Iterator[st
     if known := [name for name in tied if name not in why]:
         sentence += " " + words("conclude.tied", tied=words.listed(known))
     alike = [name for name in tied if value_in(result, name, metric) == cell["value"]]
-    if unknown := [name for name in tied if name in why and name not in alike]:
+    if unknown := [n for n in (*tied, *unsure) if n in why and n not in alike]:
         reason = words.phrase(why[unknown[0]])
         sentence += " " + words("conclude.tied_untested", tied=words.listed(unknown), why=reason)
     if alike:
@@ -183,9 +184,14 @@ def correction(result: Mapping[str, Any], words: Words) -> str:
     """What Holm's correction is over."""
     if result["family"] == "all pairs":
         return words("conclude.holm_pairs")
-    told = words("conclude.holm_baseline", baseline=result["baseline"])
+    runs = len(result["runs"])
+    counts = {"pairs": words.count(runs * (runs - 1) // 2), "runs": words.count(runs)}
+    chosen = result.get("baseline_chosen") == "best" and any(p.get("tests") for p in result["pairs"])
+    # of two runs there is one pair, however it was chosen; older reports counted no more than that
+    key = "conclude.holm_chosen" if chosen and runs > 2 else "conclude.holm_baseline"
+    told = words(key, baseline=result["baseline"], **counts)
     if any(pair["family"] == "best" for pair in result["pairs"]):
-        told += " " + words("conclude.holm_best")
+        told += " " + words("conclude.holm_best", **counts)
     return told
 
 

@@ -15,6 +15,7 @@ class Comparison:
         p: two-sided, None where the test has none.
         method: the test, in words.
         reason: why a number is missing, in words.
+        interval: how (low, high) was computed, in words; None where there is none.
     """
 
     difference: float | None
@@ -23,6 +24,7 @@ class Comparison:
     p: float | None
     method: str
     reason: str | None = None
+    interval: str | None = None
 
     @property
     def ci95(self) -> tuple[float, float] | None:

@@ -12,8 +12,10 @@ from scipy.stats import rankdata
 from medimg.core.errors import InputError
 from medimg.core.scored import Array, UndefinedMetric
 from medimg.statistics.comparison import Comparison
+from medimg.statistics.rank_exchange import rank_exchange
 
 METHOD = "DeLong"
+INTERVAL = "Wald with DeLong's variance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +64,19 @@ def paired_delong(labels: Any, first: Any, second: Any, level: float = 0.95) -> 
         first, second: Float[N] scores of the same images.
     Returns:
         p is 1 where the two rank every pair of images alike; no interval and a reason where the
-        variance is 0.
+        variance is 0; p then comes from `rank_exchange`.
     """
     try:
         areas = delong(labels, first, second)
     except UndefinedMetric as undefined:
         return Comparison(None, None, None, None, METHOD, undefined.reason)
-    return apart(areas, 0, 1, level)
+    found = apart(areas, 0, 1, level)
+    return found if found.p is not None else rank_exchange(labels, first, second)
 
 
 def apart(areas: Areas, first: int, second: int, level: float = 0.95) -> Comparison:
-    """Two of several AUROCs: the first minus the second, as `paired_delong` gives it."""
+    """Two of several AUROCs: the first minus the second, as `paired_delong` gives it; without p
+    where they differ and the variance is 0."""
     difference = float(areas.values[first] - areas.values[second])
     covariance = areas.covariance
     variance = float(
@@ -85,4 +89,5 @@ def apart(areas: Areas, first: int, second: int, level: float = 0.95) -> Compari
     error = float(np.sqrt(variance))
     reach = float(ndtri((1 + level) / 2)) * error
     p = float(2 * ndtr(-abs(difference) / error))
-    return Comparison(difference, difference - reach, difference + reach, p, METHOD)
+    low, high = difference - reach, difference + reach
+    return Comparison(difference, low, high, p, METHOD, interval=INTERVAL)

@@ -11,6 +11,8 @@ from medimg.core.errors import InputError
 from medimg.statistics.comparison import Comparison
 
 METHOD = "exact McNemar"
+BONETT_PRICE = "Bonett-Price"
+EXACT = "Clopper-Pearson of the images that tell the two apart"
 
 
 def mcnemar(first: Any, second: Any, level: float = 0.95) -> Comparison:
@@ -39,12 +41,14 @@ def mcnemar(first: Any, second: Any, level: float = 0.95) -> Comparison:
     if not apart:
         return Comparison(difference, None, None, p, METHOD, "the two are right on the same images")
     low, high = bonett_price(only_first, only_second, len(one), level)
+    interval = BONETT_PRICE
     exact = [(2 * s - 1) * apart / len(one) for s in clopper_pearson(only_first, apart, level)]
     if (low <= 0 <= high) and p < 1 - level:
-        low, high = exact
+        (low, high), interval = exact, EXACT
     elif not low <= 0 <= high and p >= 1 - level:
         low, high = min(low, exact[0]), max(high, exact[1])
-    return Comparison(difference, low, high, p, METHOD)
+        interval = f"{BONETT_PRICE}, widened to the exact test"
+    return Comparison(difference, low, high, p, METHOD, interval=interval)
 
 
 def bonett_price(

@@ -103,7 +103,8 @@ def told_apart(
         p = two_sided(drawn)
     if floor > 1 - level:
         return Comparison(difference, None, None, max(p, floor), method, few)
-    return Comparison(difference, low, high, max(p, floor), method)
+    interval = method.replace("paired", "percentile")
+    return Comparison(difference, low, high, max(p, floor), method, interval=interval)
 
 
 def two_sided(drawn: np.ndarray) -> float:

@@ -12,8 +12,8 @@ from medimg.core.scored import Array, Scored, UndefinedMetric
 from medimg.statistics.comparison import Comparison
 from medimg.training.comparison import Entry
 
-# images of each kind below which DeLong's large-sample formula is not used
-SMALL = 25
+# images of each kind that DeLong's variance needs
+SMALL = 2
 LEVEL = 0.05
 # numbers that resampling may touch before fewer resamples do
 MOST_WORK = 600_000_000
@@ -36,9 +36,10 @@ def resamples_for(runs: int, images: int) -> int:
 class Tests:
     """Tests of pairs among runs on the same samples; what a run contributes is computed once.
 
-    Independent images: DeLong for AUROC (from 25 images of each kind up), exact McNemar for
-    accuracy, sensitivity and specificity. Where patients are known, and for every other metric,
-    the paired bootstrap by patient, or by image. A metric that needs a threshold is not tested
+    Independent images: DeLong for AUROC (where its variance is 0, the exchange of ranks),
+    exact McNemar for accuracy, sensitivity and specificity. Where patients are known, and for
+    every other metric, the paired bootstrap by patient, or by image. A metric that needs a
+    threshold is not tested
     between runs whose thresholds were chosen by different rules.
 
     Args:
@@ -66,18 +67,25 @@ class Tests:
         self._drawn: dict[tuple[str, str], Array] = {}
         self._areas: tuple[list[str], Any] | None = None
 
-    def family(self, pairs: Sequence[Pair], metric: str, name: str) -> list[Row]:
+    def family(
+        self, pairs: Sequence[Pair], metric: str, name: str, tests: int | None = None
+    ) -> list[Row]:
         """Rows of `pairs`, the first run minus the second, with Holm's correction over them.
 
         Args:
             name: of the family: `baseline`, `best` or `all pairs`.
+            tests: that the correction counts, where these pairs were chosen among more by what
+                the same images say: all pairs, where the others are told from the best.
         """
         from medimg.statistics.holm import holm
 
         self._ready(pairs, metric)
         rows = [self.row(a, b, metric, name) for a, b in pairs]
         tested = [row for row in rows if row["p"] is not None]
-        for row, adjusted in zip(tested, holm([r["p"] for r in tested]), strict=True):
+        count = len(tested) if tests is None else tests
+        for row in rows:
+            row["tests"] = count
+        for row, adjusted in zip(tested, holm([r["p"] for r in tested], count), strict=True):
             row["p_holm"] = float(adjusted)
         return rows
 
@@ -93,6 +101,8 @@ class Tests:
             "test": None,
             "p": None,
             "p_holm": None,
+            "tests": None,
+            "interval": None,
             "reason": None,
         }
         why = self.untestable(a, b, metric)
@@ -106,6 +116,7 @@ class Tests:
             "difference": found.difference,
             "ci95": found.ci95,
             "test": found.method,
+            "interval": found.interval,
             "p": found.p,
             "reason": found.reason,
         }
@@ -123,11 +134,19 @@ class Tests:
             from medimg.statistics.delong import apart
 
             names, areas = self._all_areas()
-            return apart(areas, names.index(a.name), names.index(b.name))
+            found = apart(areas, names.index(a.name), names.index(b.name))
+            return found if found.p is not None else self.exchanged(a, b)
         rows = self.right_answers(metric)
         if rows is None:
             return self.bootstrapped(a, b, metric)
         return self.mcnemar(a, b, rows)
+
+    def exchanged(self, a: Entry, b: Entry) -> Comparison:
+        from medimg.statistics.rank_exchange import rank_exchange
+
+        place = self.entries[0].place()
+        scores = (run.probabilities[:, place] for run in (a, b))
+        return rank_exchange(self.samples.labels == place, *scores)
 
     def mcnemar(self, a: Entry, b: Entry, rows: Array) -> Comparison:
         from medimg.statistics.mcnemar import mcnemar
@@ -243,6 +262,11 @@ def against(entries: Sequence[Entry], reference: Entry) -> list[Pair]:
     return [(entry, reference) for entry in entries if entry is not reference]
 
 
+def all_pairs(runs: int) -> int:
+    """How many pairs there are among some runs."""
+    return runs * (runs - 1) // 2
+
+
 def every_pair(entries: Sequence[Entry]) -> list[Pair]:
     """All pairs, the later run minus the earlier one."""
     return [(b, a) for place, a in enumerate(entries) for b in entries[place + 1 :]]
@@ -256,7 +280,8 @@ def best_of(entries: Sequence[Entry], metric: str, function: Any) -> Entry | Non
 
 
 def marks(entries: Sequence[Entry], best: Entry | None, rows: Sequence[Row]) -> dict[str, str]:
-    """`best`, and `tied` for every run that its family can't tell from the best.
+    """`best`; `tied` for every run that its family can't tell from the best, `untested` for those
+    that have no p.
 
     Args:
         rows: pairs in the metric that ranks; those with the best among them count.
@@ -267,7 +292,10 @@ def marks(entries: Sequence[Entry], best: Entry | None, rows: Sequence[Row]) -> 
     for row in rows:
         if best.name in (row["a"], row["b"]):
             other = row["b"] if row["a"] == best.name else row["a"]
-            if row["p_holm"] is None or row["p_holm"] >= LEVEL:
+            # without p, but not for want of a difference
+            if row["p_holm"] is None and row["difference"] != 0:
+                found.setdefault(other, "untested")
+            elif row["p_holm"] is None or row["p_holm"] >= LEVEL:
                 found.setdefault(other, "tied")
     return found
 
@@ -275,7 +303,7 @@ def marks(entries: Sequence[Entry], best: Entry | None, rows: Sequence[Row]) -> 
 def check_pairs(entries: Sequence[Entry], most: int = 60) -> None:
     """Raises InputError where all pairs would be more than anybody reads."""
     if len(entries) > most:
-        count = len(entries) * (len(entries) - 1) // 2
+        count = all_pairs(len(entries))
         raise InputError(
             f"all pairs of {len(entries):,} runs are {count:,}",
             f"Name at most {most} runs beside --matrix, or test them against one: --baseline RUN",

@@ -477,6 +477,66 @@ def test_the_best_is_marked_with_all_that_cannot_be_told_from_it(medimg, drawn):
     assert "Patients are unknown" in answer.out
 
 
+def test_without_a_baseline_all_pairs_are_counted(medimg, drawn):
+    from statsmodels.stats.multitest import multipletests
+
+    labels, scores = drawn
+    for name, strength in (("a", 1.0), ("b", 1.2), ("c", 0.8), ("d", 1.1)):
+        fabricate(name, scores(strength), labels)
+    line = [f"runs/{n}" for n in "abcd"]
+    answer = medimg("compare", *line, "--json")
+    result = answer.report["result"]
+    for metric in ("auroc", "accuracy"):
+        family = [p for p in result["pairs"] if p["metric"] == metric]
+        assert {p["tests"] for p in family} == {6} and len(family) == 3
+        expected = multipletests([p["p"] for p in family] + [1, 1, 1], method="holm")[1][:3]
+        assert [p["p_holm"] for p in family] == pytest.approx(list(expected))
+    intervals = {p["metric"]: p["interval"] for p in result["pairs"]}
+    assert intervals["auroc"] == "Wald with DeLong's variance"
+    assert "Bonett-Price" in intervals["accuracy"]
+    said = " ".join(medimg("compare", *line).out.split())
+    assert "Holm's correction counts all 6 pairs of the 4 runs" in said
+    assert "Wald with DeLong's variance (auroc)" in said
+
+
+def test_a_perfect_run_is_told_from_a_constant_one(medimg, drawn):
+    """Neither has any variance among these images: that is no tie."""
+    labels, scores = drawn
+    fabricate("perfect", labels.astype(float), labels)
+    fabricate("constant", np.full(200, 0.3), labels)
+    fabricate("other", scores(1.0), labels)
+    line = ("runs/perfect", "runs/constant", "runs/other", "--metric", "auroc", "--json")
+    result = medimg("compare", *line).report["result"]
+    assert {r["name"]: r["mark"] for r in result["runs"]} == {
+        "perfect": "best", "constant": None, "other": None,
+    }  # fmt: skip
+    (pair,) = [p for p in result["pairs"] if p["a"] == "constant"]
+    assert pair["p_holm"] < 1e-6 and pair["ci95"] is None and "no variance" in pair["reason"]
+
+
+def test_what_cannot_be_tested_is_no_tie(medimg, drawn):
+    labels, scores = drawn
+    fabricate("a", scores(2.0), labels)
+    fabricate("b", scores(2.0), labels)
+    file = Path("runs/b/evaluate/test/report.json")
+    report = json.loads(file.read_text())
+    report["result"]["threshold"]["rule"] = "specificity=0.95"
+    file.write_text(json.dumps(report))
+    answer = medimg("compare", "runs/a", "runs/b", "--metric", "accuracy", "--json")
+    assert answer.code == 0, answer.err
+    result = answer.report["result"]
+    assert sorted(str(row["mark"]) for row in result["runs"]) == ["best", "untested"]
+    assert "can't be tested on these samples" in result["conclusions"][0]
+
+
+def test_few_images_are_tested_as_they_are_evaluated(medimg, drawn):
+    labels, scores = drawn
+    for name in "ab":
+        fabricate(name, scores(1.0)[:32], labels[:32])
+    result = medimg("compare", "runs/a", "runs/b", "--metric", "auroc", "--json").report["result"]
+    assert [p["test"] for p in result["pairs"]] == ["DeLong"]
+
+
 def test_another_metric_that_ranks_otherwise_is_said(medimg, drawn):
     """The best in AUROC answers at a threshold far off, so that another is right more often."""
     labels, scores = drawn
@@ -503,8 +563,11 @@ def test_a_baseline_and_the_best_are_two_families(medimg, drawn):
     assert len(families["baseline"]) == len(families["best"]) == 3
     from statsmodels.stats.multitest import multipletests
 
-    for family in families.values():
-        expected = multipletests([p["p"] for p in family], method="holm")[1]
+    # the best was chosen by the same images: its family counts all six pairs
+    for name, more in (("baseline", []), ("best", [1, 1, 1])):
+        family = families[name]
+        assert {p["tests"] for p in family} == {3 + len(more)}
+        expected = multipletests([p["p"] for p in family] + more, method="holm")[1][:3]
         assert [p["p_holm"] for p in family] == pytest.approx(list(expected))
     assert "from the baseline a" in " ".join(result["conclusions"])
 

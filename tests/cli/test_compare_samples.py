@@ -92,7 +92,7 @@ def test_what_an_honest_statistician_would_say(name, medimg, shared_data):
         low, high = run["metrics"]["auroc"]["ci95"]
         assert high - low > (0.4 if name in HANDFUL else 0.02)
 
-    assert "Holm's correction is over the runs against" in said
+    assert "Holm's correction counts all 3 pairs of the 3 runs" in said
     assert "Picking the best of 3 by this table is selection" in said
     assert "looked at 3 times" in said
     assert "Each recipe was trained once" in said
