@@ -186,7 +186,9 @@ def correction(result: Mapping[str, Any], words: Words) -> str:
         return words("conclude.holm_pairs")
     runs = len(result["runs"])
     counts = {"pairs": words.count(runs * (runs - 1) // 2), "runs": words.count(runs)}
-    chosen = result.get("baseline_chosen") == "best" and any(p.get("tests") for p in result["pairs"])
+    chosen = result.get("baseline_chosen") == "best" and any(
+        p.get("tests") for p in result["pairs"]
+    )
     # of two runs there is one pair, however it was chosen; older reports counted no more than that
     key = "conclude.holm_chosen" if chosen and runs > 2 else "conclude.holm_baseline"
     told = words(key, baseline=result["baseline"], **counts)
