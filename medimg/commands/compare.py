@@ -152,6 +152,7 @@ def compare(
     *,
     baseline: Entry | None = None,
     matrix: bool = False,
+    split: str = "test",
     seed: int = 0,
     resamples: int | None = None,
 ) -> dict[str, Any]:
@@ -197,10 +198,19 @@ def compare(
         "patients": len(set(samples.groups)) if samples.groups else None,
         "positive": entries[0].positive,
         "ranked_by": ranked_by,
-        "looks": max((e.looks for e in entries if e.looks), default=None),
+        "looks": looks_now(entries, split),
         "resamples": count,
         "phantom": any(e.phantom for e in entries),
     }
+
+
+def looks_now(entries: list[Entry], split: str) -> int | None:
+    """How often the samples have been looked at by all that lies beside the runs."""
+    from medimg.training.ledger import looks
+
+    folders = dict.fromkeys(entry.folder.resolve().parent for entry in entries)
+    whole = [entry.evaluation / "report.json" for entry in entries]
+    return looks(folders, split, entries[0].samples.keys, whole).times or None
 
 
 def paired(
@@ -288,6 +298,8 @@ def say_runs(
         job.say(f"… and {len(rows) - len(shown):,} more runs in the report (--top 0 shows all)")
     if style == "table" and any(row["mark"] for row in rows):
         untested = any(row["mark"] == "untested" for row in rows)
+        if "looks" in columns:
+            job.say(f"looks: how often this {result['split']} part had been looked at by then")
         job.say(
             f"* best in {result['ranked_by']}   ≈ can't be told from the best"
             + ("   ? could not be tested against the best" if untested else "")
@@ -465,7 +477,7 @@ def command(
         functions = job.manager.functions({name: known[name] for name in metrics})
         result = compare(
             entries, metrics, functions,
-            baseline=base, matrix=matrix, seed=seed, resamples=resamples,
+            baseline=base, matrix=matrix, split=split, seed=seed, resamples=resamples,
         )  # fmt: skip
         result["split"] = split
         possible = tables.known_columns(result["runs"])

@@ -192,7 +192,7 @@ def judge(job: Job, work: Work, plots: bool = True, **settings: Any) -> dict[str
         seed=job.seed,
         **settings,
     )
-    look = looks(work.ledger, work.predictions)
+    seen = looks([work.ledger], work.predictions.split, pictures_of(work.predictions).elements())
     write_predictions(job.folder / "predictions.csv", work.predictions)
     phantom = is_phantom(work.data.index)
     pictures = (
@@ -213,7 +213,8 @@ def judge(job: Job, work: Work, plots: bool = True, **settings: Any) -> dict[str
         "unit": "image",
         "threshold": work.threshold,
         "temperature": work.temperature,
-        "test_looks": look,
+        "test_looks": seen.times + 1,
+        "looks_in_part": seen.rows(),
         "pictures": digest_of(pictures_of(work.predictions)),
         "linear_baseline": None
         if work.training.get("backend") == "linear"
@@ -240,7 +241,7 @@ def alarms_of(work: Work, result: dict[str, Any]) -> list[Finding]:
         *alarms(matrix["counts"], matrix["labels"], split, work.threshold),
         *far_apart(result["validation"], result["metrics"], split),
         *too_wide(result["metrics"], result["images"], result["groups"], split),
-        *reused(result["test_looks"], split),
+        *reused(result["test_looks"], split, result["looks_in_part"], result["images"]),
     ]
 
 

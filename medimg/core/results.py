@@ -339,6 +339,7 @@ class EvaluateResult(Result):
     subgroups: dict[str, SubgroupTable] = {}
     ci: dict[str, Any]
     test_looks: int | None = None
+    looks_in_part: list[dict[str, Any]] = []
     pictures: str | None = None
     training: dict[str, Any]
     external: External | None = None
@@ -452,8 +453,9 @@ class RefusedRun(Result):
 
 
 class CompareResult(Result):
-    """`ranked_by`: the metric that the best is the best in; `looks`: how often the part had been
-    looked at by the runs compared; `versions` where verify reports are compared instead of runs."""
+    """`ranked_by`: the metric that the best is the best in; `looks`: how often evaluations in the
+    runs' folders have looked at images of the part, as of now; `versions` where verify reports
+    are compared instead of runs."""
 
     runs: list[ComparedRun]
     baseline: str | None

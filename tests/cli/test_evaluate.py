@@ -304,8 +304,13 @@ def test_looks_are_counted_by_content_not_by_path(medimg, runs, phantoms, tmp_pa
     (moved / "test").rename(tmp_path / "alone")
     shutil.copytree(tmp_path / "alone", tmp_path / "fewer")
     next((tmp_path / "fewer").rglob("*.png")).unlink()
-    assert evaluated(medimg, "runs/two", "fewer")["test_looks"] == 1
-    assert evaluated(medimg, "runs/two", "alone")["test_looks"] == 4
+    fewer = evaluated(medimg, "runs/two", "fewer")
+    assert (fewer["test_looks"], fewer["images"]) == (4, 17)
+    # a part of the same images is no new test; what looks share is said
+    answer = medimg("evaluate", "runs/two", "alone", *QUICK, "--json")
+    assert answer.report["result"]["test_looks"] == 5
+    assert [row["shared"] for row in answer.report["result"]["looks_in_part"]] == [17]
+    assert "; 1 of these looks shares 17 of the 18 images" in answer.err
 
 
 def test_other_classes_are_refused_before_the_positive_class(medimg, runs, draw_folder):
