@@ -264,11 +264,13 @@ class Subgroup(Result):
 
 
 class Gap(Result):
-    """Highest less lowest among the subgroups that are shown."""
+    """Highest less lowest among the subgroups that are shown: the largest of `differences`, for
+    which the interval allows."""
 
     value: float
     highest: str
     lowest: str
+    differences: int = 1
     ci95: tuple[float, float] | None = None
     method: str | None = None
     reason: str | None = None

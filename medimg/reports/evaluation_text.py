@@ -164,8 +164,11 @@ def both(cell: Mapping[str, Any] | None) -> str:
 
 def gap(name: str, found: Mapping[str, Any]) -> str:
     told = f"{name}: {found['highest']} is {found['value']:.3f} above {found['lowest']}"
+    count = found.get("differences") or 1
+    if count > 1:
+        told += f", the largest of {count} differences"
     if found["ci95"] is None:
-        return told
+        return f"{told}; {found['reason']}" if found.get("reason") else told
     low, high = found["ci95"]
     apart = "" if low > 0 else ", which may be chance"
-    return f"{told} ({low:.3f} to {high:.3f}{apart})"
+    return f"{told} ({low:.3f} to {high:.3f}{apart}; {method(found)})"

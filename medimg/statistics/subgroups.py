@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
 from medimg.core.scored import Array, Scored, suited
 from medimg.statistics.bootstrap import points
@@ -45,9 +46,10 @@ def subgroups(
         least: images, below which a subgroup is named but its numbers are not given.
     Returns:
         `{groups: {value: {images, patients, classes, metrics, suppressed}}, gap: {metric: {value,
-        highest, lowest, ci95, method, reason}}}`. `suppressed` says why there are no numbers.
-        The gap's interval draws patients for all subgroups at once, so that those who are in
-        several count so; it does not allow for the two having been picked as the extremes.
+        highest, lowest, differences, ci95, method, reason}}}`. `suppressed` says why there are no
+        numbers. The gap's interval draws patients for all subgroups at once, so that those who
+        are in several count so. It is the largest of `differences`, all those between two of the
+        subgroups: of more than two, its interval holds at the level of them all (Bonferroni).
     """
     rows_of = members(ranges(values))
     found: dict[str, Any] = {}
@@ -160,7 +162,14 @@ def gaps(
             "value": (by_value[high][name] or 0.0) - (by_value[low][name] or 0.0),
             "highest": high,
             "lowest": low,
-            **interval_of(np.concatenate(drawn[name]), level, groups),
+            "differences": (count := differences(by_value, name)),
+            **interval_of(
+                np.concatenate(drawn[name]),
+                level,
+                groups,
+                (by_value[high][name] or 0.0) - (by_value[low][name] or 0.0),
+                count,
+            ),
         }
         for name, (high, low) in extremes.items()
     }
@@ -172,7 +181,30 @@ def frozen(weights: Array) -> Array:
     return weights
 
 
-def interval_of(drawn: Array, level: float, groups: Sequence[Any] | None) -> dict[str, Any]:
+def differences(by_value: Mapping[str, Mapping[str, float | None]], name: str) -> int:
+    """How many pairs of subgroups there are in which both have a value."""
+    known = sum(1 for values in by_value.values() if values[name] is not None)
+    return known * (known - 1) // 2
+
+
+def interval_of(
+    drawn: Array,
+    level: float,
+    groups: Sequence[Any] | None,
+    value: float,
+    count: int,
+) -> dict[str, Any]:
+    """The interval of the largest of `count` differences.
+
+    Of more than one, from the standard error: the tails of the resamples that a corrected level
+    asks for hold a handful of them.
+    """
     reason = why_no_interval(drawn)
-    bounds = None if reason else percentiles(drawn, level)
-    return {"ci95": bounds, "method": None if reason else method_of(groups), "reason": reason}
+    if reason:
+        return {"ci95": None, "method": None, "reason": reason}
+    if count < 2:
+        return {"ci95": percentiles(drawn, level), "method": method_of(groups), "reason": None}
+    reach = float(ndtri(1 - (1 - level) / (2 * count)) * drawn[np.isfinite(drawn)].std(ddof=1))
+    unit = "image" if groups is None else "patient"
+    method = f"bootstrap standard error by {unit}, Bonferroni over {count} differences"
+    return {"ci95": (value - reach, value + reach), "method": method, "reason": None}

@@ -76,6 +76,23 @@ def test_patients_who_are_in_both_subgroups_count_so():
     assert widths[0] < 0.5 * widths[1]
 
 
+def test_the_largest_of_many_gaps_is_held_to_the_level_of_them_all():
+    """Seven labels drawn at random: one picks the extremes afterwards, and finds something."""
+    alarms = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        labels = np.arange(280) % 2
+        p = 1 / (1 + np.exp(-(1.5 * labels + rng.normal(size=280))))
+        scored = Scored(labels, np.c_[1 - p, p], 1, 0.5)
+        column = [f"g{k}" for k in rng.integers(0, 7, 280)]
+        found = subgroups(scored, column, None, {"auroc": auroc}, resamples=120)
+        gap = found["gap"]["auroc"]
+        assert gap["differences"] == 21 and "Bonferroni over 21" in gap["method"]
+        assert gap["ci95"][0] < gap["value"] < gap["ci95"][1]
+        alarms += gap["ci95"][0] > 0
+    assert alarms <= 7  # 3 expected; of plain intervals more than half
+
+
 def test_small_subgroups_have_no_numbers():
     scored, view = images(0, 60)
     values = ["rare" if i < 5 else str(v) for i, v in enumerate(view)]
