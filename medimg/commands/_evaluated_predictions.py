@@ -25,14 +25,23 @@ def of_predictions(job: Job, files: tuple[str, ...], dataset: str, asked: Asked)
         Refused: a threshold would be chosen on test.
     """
     from medimg.training.evaluation import Subject
-    from medimg.training.exposure import chosen_here, copies_of_training
+    from medimg.training.exposure import (
+        chosen_here,
+        copies_of_training,
+        copies_within,
+        patients_on_both_sides,
+    )
     from medimg.training.external import mapped
     from medimg.training.given_predictions import (
+        check_contents,
         class_order,
         given_part,
         matched,
+        other_parts,
+        other_patients,
         read_given,
         strangers_refused,
+        told_matches,
     )
     from medimg.training.operating import (
         choose_threshold,
@@ -51,7 +60,10 @@ def of_predictions(job: Job, files: tuple[str, ...], dataset: str, asked: Asked)
     sha256 = {path: record.sha256 for path, record in records.items()}
     rows, strangers = matched(given, whole, sha256)
     strangers_refused(strangers, len(rows), whole)
+    check_contents(rows, sha256, whole.name)
     data = parts_of(index, records, rows, asked)
+    odd = [*other_parts(rows, data.index, bool(asked.splits)), *other_patients(rows, data.index)]
+    odd += told_matches(rows)
     positive = data.index.positive if len(classes) == 2 else None
     check_part(data.index, asked.split)
 
@@ -73,7 +85,7 @@ def of_predictions(job: Job, files: tuple[str, ...], dataset: str, asked: Asked)
     name, temperature = Path(files[0]).stem, None
     if asked.calibrate:
         temperature = fitted_temperature(val, name)
-        refuse_test_as_validation(temperature, val, predictions)
+        refuse_test_as_validation(temperature, val, predictions, allow=asked.allow)
         predictions = tempered(predictions, temperature["value"])
         val = None if val is None else tempered(val, temperature["value"])
     subject = Subject(name, classes, positive, val, None, prior_of(data.index, classes))
@@ -85,13 +97,19 @@ def of_predictions(job: Job, files: tuple[str, ...], dataset: str, asked: Asked)
         val=subject.val,
         kept=None,
     )
-    refuse_test_as_validation(cut, subject.val, predictions)
+    refuse_test_as_validation(cut, subject.val, predictions, allow=asked.allow)
     return Work(
         subject,
         data,
         predictions,
         cut,
-        (*copies_of_training(data, asked.split), *chosen_here(cut, data, asked.split)),
+        (
+            *copies_of_training(data, asked.split),
+            *patients_on_both_sides(data, asked.split),
+            *copies_within(data, asked.split),
+            *chosen_here(cut, data, asked.split),
+            *odd,
+        ),
         job.out,
         {"run": None, "model": subject.name, "backend": None, "predictions": list(files)},
         f"medimg compare {quote(str(job.out))}/*",

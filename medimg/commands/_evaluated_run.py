@@ -24,7 +24,13 @@ def of_run(job: Job, run: Run, dataset: str | None, asked: Asked) -> Work:
     """
     from medimg.core.operating import read_operating, write_operating
     from medimg.training.evaluation import predict_part, subject_of
-    from medimg.training.exposure import refuse_known_images, remembered, seen_in_training
+    from medimg.training.exposure import (
+        copies_within,
+        patients_on_both_sides,
+        refuse_known_images,
+        remembered,
+        seen_in_training,
+    )
     from medimg.training.operating import choose_threshold, kept_point, refuse_test_as_validation
     from medimg.training.subgroup_columns import column_values
 
@@ -42,11 +48,16 @@ def of_run(job: Job, run: Run, dataset: str | None, asked: Asked) -> Work:
     seen = seen_in_training(remembered(run, data, own), data, asked.split)
     if not own:
         refuse_known_images(seen, asked.allow, data.index.name)
+    else:
+        seen += patients_on_both_sides(data, asked.split)
+    seen += copies_within(data, asked.split)
     # a column that is not there is said before the network is asked
     columns = column_values(data, asked.split, asked.columns)
     evaluated = predict_part(run, data, asked.split, manager=job.manager, bar=job.progress)
     if asked.threshold is not None:
-        refuse_test_as_validation(cut, subject.val, evaluated.predictions)
+        refuse_test_as_validation(
+            cut, subject.val, evaluated.predictions, allow=asked.allow, patients=own
+        )
         if cut and cut["chosen_on"] and subject.val is not None:
             operating, cut = kept_point(operating, cut, subject.val, str(subject.positive))
     if operating != read_operating(run.folder):

@@ -12,6 +12,7 @@ from medimg.core.errors import InputError
 from medimg.core.scored import Array, Scored, suited
 from medimg.statistics.bootstrap import Interval, points
 from medimg.statistics.calibration import calibration
+from medimg.statistics.copies import by_picture, joined
 from medimg.statistics.intervals import independent
 from medimg.statistics.metric_rows import Metrics, Rows, metric_rows, row, rows_at
 from medimg.statistics.ranking import auroc_or_none
@@ -39,6 +40,7 @@ def evaluate_predictions(
     metrics: Metrics,
     prior: Sequence[float] | None = None,
     columns: Mapping[str, Sequence[str | None]] | None = None,
+    contents: Sequence[str] | None = None,
     pooling: str = "mean",
     least: int = 20,
     seed: int = 0,
@@ -58,6 +60,7 @@ def evaluate_predictions(
         prior: Float[K], class shares of the training part, for the majority baseline; None takes
             those of this part.
         columns: what each column that subgroups are made of says of each image.
+        contents: the hash of each picture: copies of one are drawn together.
         pooling: a patient's probability: `mean` or `max` of that of the images.
         least: images, below which a subgroup is named but its numbers are not given.
         level: coverage of the intervals.
@@ -69,8 +72,10 @@ def evaluate_predictions(
     """
     scored = Scored(labels, probabilities, positive, threshold, tuple(classes))
     check(scored, classes)
-    rows, half = rows_and_half(scored, metrics, groups, resamples, level, seed)
-    return {
+    copies = joined(groups, contents) if contents else None
+    units = groups if copies is None else copies
+    rows, half = rows_and_half(scored, metrics, units, resamples, level, seed)
+    found: dict[str, Any] = {
         "images": len(scored),
         "groups": None if groups is None else len(set(groups) - {None}),
         "positive": None if positive is None else classes[positive],
@@ -83,7 +88,7 @@ def evaluate_predictions(
         },
         "baseline": baseline(scored, metrics, prior),
         "calibration": {
-            **asdict(calibration(scored, groups=None if independent(groups) else groups)),
+            **asdict(calibration(scored, groups=None if independent(units) else units)),
             **{n: rows[n]["value"] for n in ("brier", "log_loss") if n in rows},
         },
         "by_group": by_group(scored, groups, metrics, resamples, level, seed, pooling),
@@ -91,7 +96,7 @@ def evaluate_predictions(
             name: subgroups(
                 scored,
                 values,
-                groups,
+                units,
                 metrics,
                 least=least,
                 resamples=resamples,
@@ -101,12 +106,22 @@ def evaluate_predictions(
             for name, values in (columns or {}).items()
         },
         "ci": {
-            "method": method_of(None if independent(groups) else groups),
+            "method": method_of(None if independent(units) else units),
             "resamples": resamples,
             "level": level,
             "note": STRATA if groups is not None else f"{STRATA}; {UNKNOWN}",
         },
     }
+    return found if copies is None or groups is not None else without_patients(found)
+
+
+def without_patients(found: dict[str, Any]) -> dict[str, Any]:
+    """Where pictures are drawn and patients are unknown, nothing is said of patients."""
+    told = by_picture(found)
+    for table in told["subgroups"].values():
+        for part in table["groups"].values():
+            part["patients"] = None
+    return dict(told)
 
 
 def check(scored: Scored, classes: Sequence[str]) -> None:

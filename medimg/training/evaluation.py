@@ -157,6 +157,7 @@ def evaluation(
         metrics=metrics,
         prior=subject.prior,
         columns=columns,
+        contents=predictions.sha256,
         least=least,
         pooling=pooling,
     )

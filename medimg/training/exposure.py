@@ -179,6 +179,32 @@ def changed_since(then: Mapping[str, Seen], data: Data, samples: Sequence[Sample
     ]
 
 
+def patients_on_both_sides(data: Data, split: str) -> list[Finding]:
+    """`patient-leakage`, an error, where patients of the evaluated part have images in a part that
+    trained, or chose the epoch and the threshold."""
+    if split != "test":
+        return []
+    samples = data.index.part(split)
+    seen = {s.group for part in ("train", "val") for s in data.index.part(part)} - {None}
+    again = [s for s in samples if s.group in seen]
+    if not again:
+        return []
+    people = {s.group for s in again}
+    everyone = {s.group for s in samples} - {None}
+    return [
+        Finding(
+            "patient-leakage",
+            "error",
+            f"{len(people):,} of the {len(everyone):,} {split} patients, with {len(again):,} of "
+            f"its {len(samples):,} images, have images in training or validation too: these "
+            "numbers say nothing about new patients",
+            len(again),
+            rows_of(again),
+            "Split by patient and train again: medimg split DATASET",
+        )
+    ]
+
+
 def refuse_known_images(findings: Sequence[Finding], allow: Sequence[str], name: str) -> None:
     """Other data are there to show how a run does on images that are new to it.
 
@@ -214,6 +240,35 @@ def copies_of_training(data: Data, split: str) -> list[Finding]:
             "the dataset's training part: a model trained on it has seen them",
             len(again),
             rows_of(again),
+            "Leave the copies out: medimg verify DATASET --write-clean clean.csv",
+        )
+    ]
+
+
+def copies_within(data: Data, split: str) -> list[Finding]:
+    """`exact-duplicates`, a warning, where the evaluated part holds a picture more than once."""
+    samples = data.index.part(split)
+    first: dict[str, str] = {}
+    again = []
+    for sample in samples:
+        digest = data.records[sample.path].sha256
+        if digest and first.setdefault(digest, sample.path) != sample.path:
+            again.append(sample)
+    if not again:
+        return []
+    rows = tuple(
+        {"file": s.path, "class": s.label, "copy": first[data.records[s.path].sha256]}
+        for s in again[:1000]
+    )
+    return [
+        Finding(
+            "exact-duplicates",
+            "warning",
+            f"{len(again):,} of the {len(samples):,} {split} images are, byte by byte, others of "
+            f"them, the first {again[0].path}: copies are drawn together, so that intervals know "
+            "of it; the numbers themselves count each",
+            len(again),
+            rows,
             "Leave the copies out: medimg verify DATASET --write-clean clean.csv",
         )
     ]

@@ -6,7 +6,7 @@ import csv
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from shlex import quote
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from medimg.core.errors import InputError, UsageError
 from medimg.core.runs import Predictions, predictions_of
-from medimg.core.types import DatasetIndex, Sample
+from medimg.core.types import DatasetIndex, Finding, Sample
 
 NAMES = ("path", "file", "filename", "file_name", "image", "image_path", "image_id", "id", "name")
 ONE_PROBABILITY = ("probability", "prob", "score", "p", "y_prob", "y_score", "y_pred")
@@ -33,7 +33,8 @@ class Row:
         file, line: where it stands, the heading being line 1.
         name: of the image, as it stands there.
         values: Float[K], not yet looked at.
-        sha256, split, label: where the table has such columns.
+        sha256, split, label, group: where the table has such columns.
+        how: the image was found: by `path`, `content`, or `end` of the path; empty before.
     """
 
     file: Path
@@ -43,6 +44,8 @@ class Row:
     sha256: str = ""
     split: str = ""
     label: str = ""
+    group: str = ""
+    how: str = ""
 
     @property
     def where(self) -> str:
@@ -147,7 +150,7 @@ def row_of(
                 "Give every image a number for every class, or leave the image out of the dataset.",
             )
         values.append(value)
-    more = {k: (cells.get(k) or "").strip() for k in ("sha256", "split", "label")}
+    more = {k: (cells.get(k) or "").strip() for k in ("sha256", "split", "label", "group")}
     return Row(file, line, name, tuple(values), **more)
 
 
@@ -211,7 +214,7 @@ def matched(
     rows: dict[str, Row] = {}
     strangers = []
     for row in given.rows:
-        paths = find(row)
+        paths, how = find(row)
         if not paths:
             strangers.append(row)
             continue
@@ -226,14 +229,14 @@ def matched(
                 f"{paths[0]} has two rows: {rows[paths[0]].where} and {row.where}",
                 "Leave one row an image (of several predictions an image, their mean).",
             )
-        rows[paths[0]] = row
+        rows[paths[0]] = replace(row, how=how)
     return rows, strangers
 
 
 def finder(
     samples: Sequence[Sample], sha256: Mapping[str, str]
-) -> Callable[[Row], tuple[str, ...]]:
-    """Row to the paths that it may mean."""
+) -> Callable[[Row], tuple[tuple[str, ...], str]]:
+    """Row to the paths that it may mean, and how they were found."""
     exact = {s.path for s in samples}
     by_end: dict[str, list[str]] = {}
     by_content: dict[str, list[str]] = {}
@@ -242,16 +245,16 @@ def finder(
             by_end.setdefault(end, []).append(s.path)
         by_content.setdefault(sha256.get(s.path, ""), []).append(s.path)
 
-    def find(row: Row) -> tuple[str, ...]:
+    def find(row: Row) -> tuple[tuple[str, ...], str]:
         name = row.name.replace("\\", "/").removeprefix("./")
         if name in exact:
-            return (name,)
+            return (name,), "path"
         if row.sha256 and len(by_content.get(row.sha256, [])) == 1:
-            return tuple(by_content[row.sha256])
+            return tuple(by_content[row.sha256]), "content"
         for end in ends(name):
             if end in by_end:
-                return tuple(by_end[end])
-        return ()
+                return tuple(by_end[end]), "end"
+        return (), ""
 
     return find
 
@@ -386,8 +389,6 @@ def splits_of(rows: Mapping[str, Row], index: DatasetIndex) -> DatasetIndex | No
     Raises:
         UsageError: a part that is none.
     """
-    from dataclasses import replace
-
     from medimg.core.types import SPLITS
 
     named = {path: row.split for path, row in rows.items() if row.split}
@@ -399,3 +400,108 @@ def splits_of(rows: Mapping[str, Row], index: DatasetIndex) -> DatasetIndex | No
             f"{odd.where}: the split {odd.split!r} is none", f"Known: {', '.join(SPLITS)}"
         )
     return index.with_samples([replace(s, split=named.get(s.path)) for s in index.samples])
+
+
+# -- what a table says beside the probabilities ------------------------------------------------
+
+
+def check_contents(rows: Mapping[str, Row], sha256: Mapping[str, str], name: str) -> None:
+    """Raises InputError where a table's hashes are those of other pictures."""
+    other = [
+        row
+        for path, row in rows.items()
+        if row.sha256 and sha256.get(path) and row.sha256 != sha256[path]
+    ]
+    if other:
+        raise InputError(
+            f"rows whose sha256 is not that of the image of {name}: {len(other):,} of "
+            f"{len(rows):,}, the first {other[0].where}",
+            "These are predictions for other pictures under the same names. If the pictures are "
+            "right, remove the column sha256.",
+        )
+
+
+def other_parts(rows: Mapping[str, Row], index: DatasetIndex, asked: bool) -> list[Finding]:
+    """What a table says of the parts where the dataset says otherwise.
+
+    Args:
+        asked: the parts are those of --splits, which the user chose over the table's.
+    Returns:
+        `csv-contradictions`, a warning, where they were asked for.
+    Raises:
+        InputError: they were not.
+    """
+    apart = [
+        (rows[s.path], s.split)
+        for s in index.samples
+        if s.path in rows and rows[s.path].split and s.split and rows[s.path].split != s.split
+    ]
+    if not apart:
+        return []
+    row, split = apart[0]
+    message = (
+        f"rows whose split is not that of {index.name}: {len(apart):,} of {len(rows):,}, the "
+        f"first {row.where}: {row.split}, not {split}"
+    )
+    if not asked:
+        raise InputError(
+            message,
+            "The model may have been trained or tuned on what is test here. Say which parts are "
+            "right: --splits FILE, or remove the column split.",
+        )
+    return [
+        Finding(
+            "csv-contradictions",
+            "warning",
+            message,
+            len(apart),
+            tuple({"file": r.name, "split": r.split} for r, _ in apart[:1000]),
+            "The parts of --splits were taken.",
+        )
+    ]
+
+
+def other_patients(rows: Mapping[str, Row], index: DatasetIndex) -> list[Finding]:
+    """`csv-contradictions`, a warning, where a table names other patients than the dataset."""
+    apart = [
+        (rows[s.path], s.group)
+        for s in index.samples
+        if s.path in rows and rows[s.path].group and s.group and rows[s.path].group != s.group
+    ]
+    if not apart:
+        return []
+    row, group = apart[0]
+    return [
+        Finding(
+            "csv-contradictions",
+            "warning",
+            f"rows whose patient is not that of {index.name}: {len(apart):,} of {len(rows):,}, "
+            f"the first {row.where}: {row.group}, not {group}; the dataset's were taken",
+            len(apart),
+            tuple({"file": r.name, "patient": r.group} for r, _ in apart[:1000]),
+            "If the table is right, say where the patients stand: -o group=COLUMN, or "
+            "-o group_regex=REGEX",
+        )
+    ]
+
+
+def told_matches(rows: Mapping[str, Row]) -> list[Finding]:
+    """`matched-by-name`, information, where rows were found otherwise than by their path."""
+    found = [(path, row) for path, row in rows.items() if row.how in ("content", "end")]
+    if not found:
+        return []
+    path, row = found[0]
+    by_content = sum(1 for _, r in found if r.how == "content")
+    ways = [f"{by_content:,} by content (sha256)"] if by_content else []
+    if len(found) > by_content:
+        ways.append(f"{len(found) - by_content:,} by the end of the path or the file name")
+    return [
+        Finding(
+            "matched-by-name",
+            "info",
+            f"{len(found):,} of the {len(rows):,} rows name no path of the dataset and were "
+            f"matched otherwise ({', '.join(ways)}), the first {row.name} to {path}",
+            len(found),
+            hint="Are these the predictions of this dataset? Paths relative to it leave no doubt.",
+        )
+    ]

@@ -178,16 +178,27 @@ def tempered(predictions: Predictions, temperature: float | None) -> Predictions
 
 
 def refuse_test_as_validation(
-    threshold: Mapping[str, Any] | None, val: Predictions | None, evaluated: Predictions
+    threshold: Mapping[str, Any] | None,
+    val: Predictions | None,
+    evaluated: Predictions,
+    *,
+    allow: Sequence[str] = (),
+    patients: bool = True,
 ) -> None:
-    """A threshold chosen on validation predictions that are the evaluated images is chosen on
-    test, whatever the part is called.
+    """A threshold chosen on validation predictions that are the evaluated images, or images of
+    the same patients, is chosen on test, whatever the part is called.
 
+    Args:
+        allow: `patient-leakage` lets patients be on both sides.
+        patients: the two parts are of one dataset, so that equal names are equal patients.
     Raises:
-        Refused: images of the evaluated part are, byte by byte, among those that chose.
+        Refused: images of the evaluated part are, byte by byte, among those that chose, or are of
+            the patients of those.
     """
     if not threshold or from_part(threshold) != "val" or val is None or evaluated.split == "val":
         return
+    if patients and "patient-leakage" not in allow:
+        refuse_patients(threshold, val, evaluated)
     chosen = set(val.sha256) - {""}
     again = [p for p, d in zip(evaluated.paths, evaluated.sha256, strict=True) if d in chosen]
     if not again:
@@ -198,6 +209,26 @@ def refuse_test_as_validation(
         f"{again[0]}: that would be choosing it on {evaluated.split}"
     )
     hint = "Give a value (--threshold 0.5), or a validation part of other images."
+    rows = tuple({"file": path, "split": evaluated.split} for path in again[:1000])
+    raise Refused(message, hint, (Finding(CHECK, "error", message, len(again), rows, hint),))
+
+
+def refuse_patients(threshold: Mapping[str, Any], val: Predictions, evaluated: Predictions) -> None:
+    """Raises Refused where patients of the evaluated part have images among those that chose."""
+    both = {g for g in set(val.groups) & set(evaluated.groups) if g}
+    if not both:
+        return
+    again = [p for p, g in zip(evaluated.paths, evaluated.groups, strict=True) if g in both]
+    message = (
+        f"{len(both):,} patients of {evaluated.split}, with {len(again):,} of its "
+        f"{len(evaluated.paths):,} images, are among the validation patients that "
+        f"{in_words(threshold)} on, the first {min(both)}: that would be choosing it on "
+        f"{evaluated.split}"
+    )
+    hint = (
+        "Give a value (--threshold 0.5), or parts that share no patient: medimg split DATASET\n"
+        "Evaluate all the same: --allow patient-leakage"
+    )
     rows = tuple({"file": path, "split": evaluated.split} for path in again[:1000])
     raise Refused(message, hint, (Finding(CHECK, "error", message, len(again), rows, hint),))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from medimg.core.errors import InputError
 from medimg.core.scored import Array, Scored, UndefinedMetric
 from medimg.statistics.comparison import Comparison
+from medimg.statistics.copies import as_pictures, joined
 from medimg.training.comparison import Entry
 
 # images of each kind that DeLong's variance needs
@@ -61,7 +63,10 @@ class Tests:
         self.resamples = resamples
         self.samples = entries[0].samples
         # patients with one image each make the images independent
-        groups = self.samples.groups
+        groups: Sequence[Any] | None = self.samples.groups
+        copies = joined(groups, [digest for digest, _ in self.samples.keys])
+        self.by_picture = copies is not None and groups is None
+        groups = groups if copies is None else copies
         self.groups = groups if groups and len(set(groups)) < len(groups) else None
         self._scored: dict[str, Scored] = {}
         self._drawn: dict[tuple[str, str], Array] = {}
@@ -110,6 +115,8 @@ class Tests:
             return row | {"reason": why}
         try:
             found = self.tested(a, b, metric)
+            if self.by_picture:
+                found = in_pictures(found)
         except UndefinedMetric as error:
             return row | {"reason": error.reason}
         return row | {
@@ -252,6 +259,16 @@ class Tests:
                 scored._memo.clear()
         for name, drawn in parts.items():
             self._drawn[name, metric] = np.concatenate(drawn)
+
+
+def in_pictures(found: Comparison) -> Comparison:
+    """The same where copies of pictures are drawn together and patients are unknown."""
+    return replace(
+        found,
+        method=as_pictures(found.method),
+        reason=found.reason and as_pictures(found.reason),
+        interval=found.interval and as_pictures(found.interval),
+    )
 
 
 # -- families ------------------------------------------------------------------------------------

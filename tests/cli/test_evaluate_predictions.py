@@ -240,3 +240,86 @@ def test_training_images_in_the_test_part_are_said(medimg, phantoms):
     answer = medimg(*line)
     (found,) = [f for f in answer.report["findings"] if f["check"] == "training-images-in-test"]
     assert found["items"][0]["file"] == "test/NORMAL/again.png"
+
+
+# -- what a table says beside the probabilities ---------------------------------------------------
+
+
+def full(rows, phantoms):
+    """The columns of medimg's own predictions beside the probabilities."""
+    import hashlib
+
+    def told(row):
+        file = phantoms / row["path"]
+        part, label = row["path"].split("/")[:2]
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        return row | {"split": part, "label": label, "sha256": digest}
+
+    return [told(row) for row in rows]
+
+
+def test_columns_that_agree_are_fine(judged, rows, phantoms):
+    answer = judged(full(rows, phantoms), "--json")
+    assert answer.code == 0, answer.err
+    assert {f["check"] for f in answer.report["findings"]} <= {"wide-interval", "test-reused"}
+
+
+def test_hashes_of_other_pictures_are_refused(judged, rows, phantoms):
+    answer = judged([r | {"sha256": r["sha256"][::-1]} for r in full(rows, phantoms)])
+    assert answer.code == 3
+    assert f"{len(rows)} of {len(rows)}, the first preds.csv line 2" in answer.err
+    assert "predictions for other pictures under the same names" in answer.err
+
+
+def test_parts_that_contradict_the_dataset_are_refused(judged, rows, phantoms):
+    swapped = {"val": "test", "test": "val"}
+    answer = judged([r | {"split": swapped[r["split"]]} for r in full(rows, phantoms)])
+    assert answer.code == 3 and "rows whose split is not that of" in answer.err
+    assert "--splits FILE" in answer.err
+
+
+def test_rows_that_are_found_by_the_end_of_their_path_are_said(judged, rows):
+    answer = judged([r | {"path": f"other/{r['path']}"} for r in rows], "--json")
+    (found,) = [f for f in answer.report["findings"] if f["check"] == "matched-by-name"]
+    assert found["count"] == len(rows) and "by the end of the path" in found["message"]
+    assert f"other/{rows[0]['path']} to {rows[0]['path']}" in found["message"]
+
+
+@pytest.fixture
+def one_dataset(draw_folder, tmp_path):
+    """A labels.csv whose test patients are its validation patients, and rows for it."""
+    folder = draw_folder("one", {"all": {"a": 40, "b": 40}})
+    files = sorted(folder.rglob("*.png"))
+    rng = np.random.default_rng(1)
+    table, rows = [], []
+    for n, file in enumerate(files):
+        name = file.relative_to(folder).as_posix()
+        label = file.parent.name
+        part = "val" if n % 2 else "test"
+        table.append({"image": name, "label": label, "patient": f"p{n // 2}", "split": part})
+        p = float(rng.uniform(0.3, 1) if label == "b" else rng.uniform(0, 0.7))
+        rows.append({"path": name, "prob_a": repr(1 - p), "prob_b": repr(p)})
+    write(table, str(folder / "labels.csv"))
+    return folder / "labels.csv", rows
+
+
+def test_a_threshold_chosen_on_the_patients_of_test_is_refused(judged, one_dataset):
+    data, rows = one_dataset
+    line = ("-o", "group=patient", "--positive", "b")
+    answer = judged(rows, *line, data=data)
+    assert answer.code == 1
+    assert "40 patients of test, with 40 of its 40 images, are among the validation" in answer.err
+    assert "--allow patient-leakage" in answer.err
+    for allowed in (("--allow", "patient-leakage"), ("--threshold", "0.5")):
+        answer = judged(rows, *line, *allowed, "--json", data=data)
+        assert answer.code == 0, answer.err
+        (found,) = [f for f in answer.report["findings"] if f["check"] == "patient-leakage"]
+        assert (found["severity"], found["count"]) == ("error", 40)
+
+
+def test_other_patients_in_the_table_are_said(judged, one_dataset):
+    data, rows = one_dataset
+    line = ("-o", "group=patient", "--positive", "b", "--threshold", "0.5", "--json")
+    answer = judged([r | {"group": "x"} for r in rows], *line, data=data)
+    (found,) = [f for f in answer.report["findings"] if f["check"] == "csv-contradictions"]
+    assert found["severity"] == "warning" and "x, not p0" in found["message"]
