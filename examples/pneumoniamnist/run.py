@@ -1,7 +1,7 @@
 """Trains a recipe on several seeds; with --test, looks at the test part once with each.
 
-    python run.py pneumoniamnist.npz recipes/cnn3bn-light.yaml
-    python run.py pneumoniamnist.npz recipes/cnn3bn-light.yaml --test
+    python run.py pneumoniamnist.npz recipes/cnn3bn-light-decay.yaml
+    python run.py pneumoniamnist.npz recipes/cnn3bn-light-decay.yaml --test
 
 Without --test nothing but validation is looked at: choose between recipes by that. What was trained
 before is not trained again, and what was evaluated is not evaluated again.

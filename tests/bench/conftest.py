@@ -126,6 +126,32 @@ def decode_only() -> Callable[[Path, list[str]], float]:
     return run
 
 
+@pytest.fixture
+def busy_processors() -> Callable[[], Callable[[], float]]:
+    """A function that starts watching, and gives one that tells how many processors others than
+    this process' children have kept busy since, on average.
+
+    Where that is much, seconds by the clock mean little; those of the processor still do.
+    """
+    psutil = pytest.importorskip("psutil")
+
+    def now() -> tuple[float, float]:
+        every, own = psutil.cpu_times(), os.times()
+        busy = every.user + every.nice + every.system
+        return own.elapsed, busy - own.children_user - own.children_system
+
+    def start() -> Callable[[], float]:
+        clock, busy = now()
+
+        def since() -> float:
+            later, busier = now()
+            return max(busier - busy, 0.0) / (later - clock)
+
+        return since
+
+    return start
+
+
 def tree_bytes(process) -> int:
     """Of a process and its descendants; 0 once it has ended."""
     import psutil
