@@ -30,7 +30,9 @@ def check(
         correlation: of aligned pixels, from which a pair is confirmed.
         mirror: whether mirror images count as copies.
         look_alikes: pairs of correlation 0.98 to 0.99 for each of 0.99 and more that is not
-            confirmed, from which those count as the modality's nature.
+            confirmed, from which those count as the modality's nature (of pictures smaller than 64
+            pixels 0.96 to 0.97: recompressed or halved ones reach no more; `correlation=0.95` finds
+            most of the rest).
     """
     pairs = [pair for pair in context.near_copies if not told_elsewhere(context, pair)]
     found = []
@@ -80,10 +82,12 @@ def of_similar(context: CheckContext, pairs: list[NearCopy], look_alikes: float)
     """About pairs that no moving makes copies of."""
     beside = context.near_search.look_alikes
     by_nature = beside >= look_alikes * len(pairs)
+    # rounded down
+    least = int(min(pair.correlation for pair in pairs) * 100) / 100
     return Finding(
         "near-duplicates",
         "info" if by_nature else "warning",
-        f"{subject(pairs)} alike, but not confirmed as copies (correlation 0.99 and more)"
+        f"{subject(pairs)} alike, but not confirmed as copies (correlation {least:.2f} and more)"
         + (f"; {beside:,} more are nearly so, as such pictures are by nature" if by_nature else ""),
         len(pairs),
         near_items(pairs, context),

@@ -27,6 +27,9 @@ COMPARED_PX, STEPS = 64, 1024
 CONFIRMED = 0.999
 # pairs below this are look-alikes, not candidates
 PLAUSIBLE = 0.99
+# of pictures that one side is less than 64 pixels of, recompression and resizing touch more; those
+# of one modality are less alike too
+FEW_PLAUSIBLE, FEW_LOOK_ALIKE = 0.97, 0.96
 # of thumbnails, less than what pairs that reach `LOOK_ALIKE` as they lie have; and what those have
 # that reach it once one is moved: as they lie, and moved by half a pixel or one
 ALIKE, NEARLY_ALIKE, MOVED_ALIKE = 0.97, 0.89, 0.93
@@ -79,7 +82,8 @@ class NearCopies:
     """What a search found, the likest first, and what it did not look at, in words.
 
     Args:
-        look_alikes: pairs beside those, a little less alike (correlation 0.98 to 0.99).
+        look_alikes: pairs beside those, a little less alike (correlation 0.98 to 0.99, of pictures
+            smaller than 64 pixels 0.96 to 0.97).
     """
 
     pairs: tuple[NearCopy, ...]
@@ -113,19 +117,24 @@ def find_near_copies(
     found = [search_by(kind, kept, records, distance, mirror) for kind in KINDS]
     not_searched = next((left for *_, left in found if left), "")
     candidates, turned, distances = united(found, len(kept))
-    alike = thumbnails_alike([records[s.path].thumbnail for s in kept], candidates, turned)
+    paths = [s.path for s in kept]
+    small = np.array([min(records[p].width, records[p].height) < COMPARED_PX for p in paths])
+    # thumbnails are hardly less alike than their pictures
+    plausible = np.where(small[candidates].any(axis=1), FEW_PLAUSIBLE, PLAUSIBLE)
+    least = np.minimum(plausible, correlation) - (PLAUSIBLE - ALIKE)
+    alike = thumbnails_alike([records[p].thumbnail for p in paths], candidates, turned, least)
     candidates, turned, distances = candidates[alike], turned[alike], distances[alike]
     bound = within_bounds(candidates)
     if bound < len(candidates):
         not_searched = not_searched or left_out(candidates[bound:])
     candidates, turned, distances = candidates[:bound], turned[:bound], distances[:bound]
-    paths = [s.path for s in kept]
-    small = np.array([min(records[p].width, records[p].height) < COMPARED_PX for p in paths])
     few = small[candidates].any(axis=1)
     likeness, doubtful = correlations(paths, candidates, source, turned, few)
     confirmed = likeness >= correlation
     doubtful &= ~confirmed
     align(likeness, doubtful, paths, candidates, source, turned)
+    plausible = np.where(few, FEW_PLAUSIBLE, PLAUSIBLE)
+    told = likeness >= np.minimum(plausible, correlation)
     pairs = [
         NearCopy(
             kept[i],
@@ -137,10 +146,10 @@ def find_near_copies(
             bool(likeness[n] >= correlation and not confirmed[n]),
         )
         for n, (i, j) in enumerate(candidates.tolist())
-        if likeness[n] >= min(PLAUSIBLE, correlation)
+        if told[n]
     ]
     pairs.sort(key=lambda pair: (-pair.correlation, pair.first.path, pair.second.path))
-    beside = (likeness >= LOOK_ALIKE) & (likeness < PLAUSIBLE)
+    beside = (likeness >= np.where(few, FEW_LOOK_ALIKE, LOOK_ALIKE)) & (likeness < plausible)
     return NearCopies(tuple(pairs), not_searched, int(beside.sum()))
 
 
@@ -177,9 +186,12 @@ def united(
 
 
 def thumbnails_alike(
-    thumbnails: Sequence[np.ndarray | None], pairs: np.ndarray, turned: np.ndarray
+    thumbnails: Sequence[np.ndarray | None],
+    pairs: np.ndarray,
+    turned: np.ndarray,
+    least: np.ndarray,
 ) -> np.ndarray:
-    """Bool[P]: whether two thumbnails correlate enough for their pictures to be read again.
+    """Bool[P]: whether two thumbnails correlate by Float64[P] for their pictures to be read again.
 
     As they lie or, where crops of one picture might be, moved by up to a pixel.
     """
@@ -199,7 +211,7 @@ def thumbnails_alike(
         both = np.einsum("ij,ij->i", flat[one].astype(np.float32), seen.reshape(len(seen), -1))
         covariance = both / flat.shape[1] - mean[one] * mean[other]
         likeness = covariance / np.maximum(spread[one] * spread[other], 1e-6)
-        alike[part] = likeness >= ALIKE
+        alike[part] = likeness >= least[part]
         unclear = np.flatnonzero((likeness >= NEARLY_ALIKE) & ~alike[part])
         moved = best_half_moved(small[one[unclear]].astype(np.float32), seen[unclear])
         alike[start + unclear] = moved >= MOVED_ALIKE

@@ -302,6 +302,31 @@ def test_a_jpeg_at_another_size_is_confirmed(wide):
     assert [(p.first.path, p.second.path) for p in pairs] == [("2.jpg", "smaller.jpg")]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("again", "least"), [("75", 0.97), ("50", 0.92), ("half", 0.6)], ids=lambda value: str(value)
+)
+def test_patches_saved_anew_are_pairs_and_others_are_not(shared_data, again, least):
+    """Of real patches of 50×50; what is told is less than all of them at half their size."""
+    files = {}
+    for number, path in enumerate(
+        sorted((shared_data / "idc_breast_histopathology").rglob("*.png"))
+    ):
+        patch = cv2.imread(str(path))
+        if number % 8 or patch.shape[:2] != (50, 50):
+            continue
+        options = (cv2.IMWRITE_JPEG_QUALITY, int(again)) if again != "half" else ()
+        other = cv2.resize(patch, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        files[f"{number}.png"] = saved(patch)
+        files[f"{number}.{again}"] = saved(*((patch, ".jpg", *options) if options else (other,)))
+    pairs = [
+        {pair.first.path.partition(".")[0], pair.second.path.partition(".")[0]}
+        for pair in searched(files).pairs
+    ]
+    assert all(len(pair) == 1 for pair in pairs)
+    assert len(pairs) >= least * len(files) / 2 > 90
+
+
 @pytest.mark.parametrize("moved", [1, 2])
 def test_a_crop_moved_a_little_is_told_as_such(moved):
     files = {f"{n}.png": saved(detailed(n)[8:136, 8:136]) for n in range(4)}
