@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from medimg.api import CheckContext, Finding, Sample, UsageError
 from medimg.core.checking import grouped
-from medimg.core.scan import FEATURE_NAMES, ScanRecord
+from medimg.core.scan import FEATURE_NAMES, SMALL_HEIGHT, SMALL_WIDTH, ScanRecord
 
 NAME = "shortcut"
 FILE, BORDER, GREY, COLUMNS, BOTH = "file", "border", "grey level", "columns", "file and columns"
+FRAME, EDGES = "frame", "edges"
 IN_WORDS = {
     FILE: "the file alone",
     BORDER: "corners and border",
+    FRAME: "a frame around the picture",
+    EDGES: "marks along the edges",
     COLUMNS: "other columns of the table",
     BOTH: "the file and other columns together",
 }
@@ -25,6 +30,13 @@ BORDER_FEATURES = tuple(n for n in FEATURE_NAMES if n not in ("mean", "spread"))
 TREES, DRAWS = 60, 200
 # a column with more values than these is text, or an id
 MOST_VALUES = 20
+# whole numbers of which more differ are ids; a column is of one kind where so many cells are
+MOST_DISTINCT, MOSTLY = 0.9, 0.95
+# dates as they are written, "" for all ways of ISO 8601; texts are cut between letters,
+# digits and marks
+DATES = ("", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y")
+WORDS = re.compile(r"[^\W_]+")
+PARTS = re.compile(r"[^\W\d_]+|\d+|[\W_]+")
 # a size, a format or a quality that so few images do not share is an exception among alike files
 ALIKE = 0.95
 # columns that are the label, a finer one, or a verdict on it
@@ -126,7 +138,8 @@ def check(
 
     A small forest is cross-validated for each set of features, in folds that keep a patient (and
     copies of a picture) on one side. Corners and border count for what they say beyond the whole
-    picture's brightness and contrast, since tissue may reach the border. The file's size counts
+    picture's brightness and contrast, since tissue may reach the border; a frame and marks along
+    the edges (letters, rulers) are looked for beside them. The file's size counts
     where files differ in pixels, format or quality: among alike ones it is the picture's texture.
     Mean grey level alone is information: it is what a network must beat.
 
@@ -246,7 +259,7 @@ def carriers(rows: Sequence[dict[str, Any]], of: str) -> str:
 def hint(worrying: dict[str, Area]) -> str:
     """Where to look."""
     steps = []
-    if BORDER in worrying:
+    if worrying.keys() & {BORDER, FRAME, EDGES}:
         steps.append(
             "Look at the borders and corners of both classes (medimg inspect DATASET): markers, "
             "scanners, crops."
@@ -284,7 +297,12 @@ def grouped_features(features: Sequence[Feature]) -> dict[str, list[Feature]]:
 def features_of(context: CheckContext, samples: Sequence[Sample]) -> list[Feature]:
     """All features of N images."""
     records = [context.record(s) for s in samples]
-    return [*file_features(records), *pixel_features(records), *column_features(samples)]
+    return [
+        *file_features(records),
+        *pixel_features(records),
+        *edge_features(records),
+        *column_features(samples),
+    ]
 
 
 def file_features(records: Sequence[ScanRecord]) -> list[Feature]:
@@ -323,6 +341,34 @@ def pixel_features(records: Sequence[ScanRecord]) -> list[Feature]:
     ]
 
 
+def edge_features(records: Sequence[ScanRecord]) -> list[Feature]:
+    """What stands in the outermost sixteenth of a picture: a frame, letters along a side.
+
+    Corners and border as a whole are too large for both. Of a frame all four sides are darker or
+    brighter than what is next to them. A mark is the largest jump of a side to what lies further
+    in, in the outermost cells and in those behind them.
+    """
+    empty = np.zeros((SMALL_HEIGHT // 2, SMALL_WIDTH // 2), np.uint8)
+    cells = np.stack([empty if r.thumbnail is None else r.thumbnail for r in records])
+    turned = cells.astype(np.float32).transpose(0, 2, 1)
+    whole = np.stack([(r.mean or 0.0, r.std or 0.0) for r in records]).astype(np.float32)
+    sides = {"top": turned, "bottom": turned[:, :, ::-1]}
+    upright = turned.transpose(0, 2, 1)
+    sides |= {"left": upright, "right": upright[:, :, ::-1]}
+    # Float[N, 2, length]: how much brighter the two outer lines are than the next
+    jumps = {k: (v[..., :2] - v[..., 1:3]).transpose(0, 2, 1) for k, v in sides.items()}
+    steps = np.column_stack([jump[:, 0].mean(axis=1) for jump in jumps.values()])
+    frame = np.sort(steps, axis=1)
+    marks = residuals(np.column_stack([jump.max(axis=2) for jump in jumps.values()]), whole)
+    return [
+        Feature("step between the edge and what is next to it", FRAME, np.round(frame, 5)),
+        *(
+            Feature(f"mark at the {side} edge", EDGES, marks[:, 2 * i : 2 * i + 2])
+            for i, side in enumerate(sides)
+        ),
+    ]
+
+
 def residuals(values: np.ndarray, given: np.ndarray) -> np.ndarray:
     """Float32[N, F] less what a quadratic of `given` (Float[N, 2]) says of them."""
     scaled = (given - given.mean(axis=0)) / np.maximum(given.std(axis=0), 1e-6)
@@ -334,14 +380,22 @@ def residuals(values: np.ndarray, given: np.ndarray) -> np.ndarray:
 
 
 def column_features(samples: Sequence[Sample]) -> list[Feature]:
-    """Further columns of a table: few values, or numbers; no ids, and nothing that is the label."""
+    """Further columns of a table: values, whether there is one, how they begin; no ids or label."""
     names = dict.fromkeys(name for s in samples for name in s.columns)
     labels = [str(s.label) for s in samples]
     features = []
     for name in names:
         cells = [s.columns.get(name, "").strip() for s in samples]
-        if not is_label(name, cells, labels) and (values := as_values(cells)) is not None:
+        if is_label(name, cells, labels):
+            continue
+        if (values := as_values(cells)) is not None:
             features.append(Feature(f"column {name}", COLUMNS, values))
+        elif (start := beginnings(cells)) and not is_label(name, last_words(start), labels):
+            features.append(Feature(f"column {name}, how it begins", COLUMNS, categories(start)))
+        filled = [float(cell.lower() not in BLANK) for cell in cells]
+        # as a value of its own it stands among the categories
+        if 0 < sum(filled) < len(filled) and not (values is not None and values.shape[1] > 1):
+            features.append(Feature(f"column {name}, filled or not", COLUMNS, numbers(filled)))
     return features
 
 
@@ -359,21 +413,25 @@ def is_label(name: str, cells: Sequence[str], labels: Sequence[str]) -> bool:
 
 
 def as_values(cells: Sequence[str]) -> np.ndarray | None:
-    """Float32[N, k] of a column; None where it is blank, constant, text or ids."""
+    """Float32[N, k] of a column; None where it is mostly blank, constant, text or ids."""
     filled = [cell for cell in cells if cell.lower() not in BLANK]
     distinct = set(filled)
     if len(filled) < len(cells) / 2 or len(distinct) < 2:
         return None
     if len(distinct) <= min(MOST_VALUES, len(filled) / 2):
         return categories([cell if cell.lower() not in BLANK else "" for cell in cells])
-    parsed = [as_number(cell) for cell in cells]
-    known = [value for value in parsed if value is not None]
+    days = as_dates(filled)
+    given = days if days is not None else [as_number(cell) for cell in filled]
+    known = [value for value in given if value is not None]
     # whole numbers that hardly repeat are ids
-    counts_up = all(value.is_integer() for value in known) and len(distinct) > len(filled) / 2
-    if len(known) < 0.95 * len(filled) or counts_up:
+    repeats = len(distinct) <= MOST_DISTINCT * len(filled)
+    counts_up = days is None and not repeats and all(value.is_integer() for value in known)
+    if len(known) < MOSTLY * len(filled) or counts_up:
         return None
     middle = float(np.median(known))
-    return numbers([middle if value is None else value for value in parsed])
+    values = iter(given)
+    read = [next(values) if cell.lower() not in BLANK else None for cell in cells]
+    return numbers([middle if value is None else value for value in read])
 
 
 def as_number(cell: str) -> float | None:
@@ -382,6 +440,45 @@ def as_number(cell: str) -> float | None:
     except ValueError:
         return None
     return value if np.isfinite(value) else None
+
+
+def as_dates(cells: Sequence[str]) -> list[float | None] | None:
+    """Days since 1 January of the year 1, of the first way of writing that nearly all follow."""
+    for way in DATES:
+        days = [as_day(cell, way) for cell in cells]
+        if sum(day is not None for day in days) >= MOSTLY * len(cells):
+            return days
+    return None
+
+
+def as_day(cell: str, way: str) -> float | None:
+    """The day that a cell says, None where it says none or one that no picture was taken on."""
+    try:
+        day = datetime.strptime(cell, way) if way else datetime.fromisoformat(cell)
+    except ValueError:
+        return None
+    return float(day.toordinal()) if 1895 < day.year < 2100 else None
+
+
+def beginnings(cells: Sequence[str]) -> list[str] | None:
+    """The leading parts of texts that are the fewest to differ (the host of addresses, the letters
+    of ids); blank where the cell is. None where they are all the same, or too many.
+    """
+    cut = [[] if cell.lower() in BLANK else PARTS.findall(cell) for cell in cells]
+    filled = sum(bool(parts) for parts in cut)
+    if filled < len(cells) / 2:
+        return None
+    for count in range(1, 1 + max(len(parts) for parts in cut)):
+        start = ["".join(parts[:count]) for parts in cut]
+        distinct = len(set(start) - {""})
+        if distinct > 1:
+            return start if distinct <= min(MOST_VALUES, filled / 2) else None
+    return None
+
+
+def last_words(texts: Sequence[str]) -> list[str]:
+    """The last run of letters and digits of each."""
+    return [(WORDS.findall(text) or [""])[-1] for text in texts]
 
 
 def numbers(values: Sequence[float]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medimg.api import CheckContext, Finding, UsageError
+from medimg.checks._larger_part import cut_hint
 from medimg.checks.small_class import units
 from medimg.core.checking import grouped
 from medimg.statistics.wilson import wilson
@@ -46,8 +47,7 @@ def check(context: CheckContext, *, width: float = 0.2, expected: float = 0.9) -
                 | {"width": round(interval_width(n, expected), 3)}
                 for c, (n, own) in sorted(small.items(), key=lambda c: c[1])
             ),
-            "Make a larger one: medimg split DATASET. Or cross-validate, so that every image is "
-            "tested once: medimg split DATASET --folds 5",
+            cut_hint(context, test=needed(width, expected)),
         )
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medimg.api import CheckContext, Finding
+from medimg.checks._larger_part import cut_hint
 
 
 def check(context: CheckContext, *, images: int = 30) -> list[Finding]:
@@ -26,6 +27,6 @@ def check(context: CheckContext, *, images: int = 30) -> list[Finding]:
             + f": fewer than {images} a class can't choose an epoch or a threshold",
             sum(small.values()),
             tuple({"class": name, "split": "val", "images": n} for name, n in small.items()),
-            "Make a larger one: medimg split DATASET",
+            cut_hint(context, val=images),
         )
     ]

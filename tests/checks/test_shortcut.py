@@ -43,6 +43,25 @@ def test_a_marker_in_one_corner(two_classes, planted, run_check):
     assert finding.items[0]["feature"].startswith("corner top right")
 
 
+def test_a_frame_around_most_of_one_class(two_classes, planted, run_check):
+    for name, pixels in two_classes.items():
+        if name.startswith("a/") and int(name[2:-4]) % 4:
+            cv2.rectangle(pixels, (0, 0), (95, 95), 0, 7)
+    (finding,) = run_check("shortcut", planted(two_classes))
+    assert "a frame around the picture" in finding.message
+    assert "frame" in {row["of"] for row in finding.items}
+
+
+def test_letters_in_the_middle_of_a_side(two_classes, planted, run_check):
+    scans = {name: (pixels * 0.6).astype(np.uint8) for name, pixels in two_classes.items()}
+    for name, pixels in scans.items():
+        if name.startswith("a/") and int(name[2:-4]) % 6:
+            cv2.putText(pixels, "L", (1, 54), 0, 0.5, 255, 2)
+    (finding,) = run_check("shortcut", planted(scans))
+    assert finding.items[0]["feature"] == "mark at the left edge"
+    assert {row["of"] for row in finding.items} == {"edges"}
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_unknown_patients_are_said_as_another_reason(known, two_classes, planted, run_check):
     wide = {n: cv2.resize(p, (110, 96)) if n[0] == "b" else p for n, p in two_classes.items()}
@@ -177,12 +196,31 @@ def with_columns(two_classes, planted):
         lambda label, n: {"hospital": "north" if label == "a" and n % 4 else "south"},
         lambda label, n: {"hospital": str(n % 30 + (20 if label == "a" else 45))},
         lambda label, n: {"hospital": f"{n * 1.37 + (90 if label == 'a' else 0):.3f}"},
+        lambda label, n: {"hospital": "x" if label == "a" else ""},
+        lambda label, n: {"hospital": "known" if (label == "a") ^ (n % 15 == 0) else "NaN"},
+        lambda label, n: {"hospital": f"{2019 + (label == 'a')}-0{1 + n % 9}-{10 + n % 17}"},
+        lambda label, n: {"hospital": f"{10 + n % 17}.0{1 + n % 9}.{2019 + (label == 'a')}"},
+        lambda label, n: {"hospital": f"http://site{int(label == 'a')}.org/{n}.png"},
+        lambda label, n: {"hospital": f"{'KH' if label == 'a' else 'ST'}{n:05}"},
+        lambda label, n: {"hospital": str(20 + n % 30 + 31 * (label == "a"))},
     ],
-    ids=["categories", "mostly", "numbers", "measures"],
+    ids=[
+        "categories",
+        "mostly",
+        "numbers",
+        "measures",
+        "filled",
+        "mostly filled",
+        "dates",
+        "German dates",
+        "addresses",
+        "prefixes",
+        "ages",
+    ],
 )
 def test_a_column_that_gives_the_class_away(cells, with_columns, run_check):
     (finding,) = run_check("shortcut", with_columns(cells))
-    assert finding.items[0]["feature"] == "column hospital"
+    assert finding.items[0]["feature"].startswith("column hospital")
     assert {row["of"] for row in finding.items} == {"columns"}
     assert "other columns of the table (column hospital" in finding.message
 
@@ -212,9 +250,14 @@ def test_file_and_columns_that_tell_it_together(with_columns, run_check):
         lambda label, n: {"hospital": f"h{n % 4}"},
         lambda label, n: {"hospital": "one"},
         lambda label, n: {"age": str(30 + n % 40)},
+        lambda label, n: {"folder": f"images/{label.upper()}/{n}.png"},
+        lambda label, n: {"url": f"http://site{n % 2}.org/{n}.png"},
+        lambda label, n: {"date": f"20{10 + n % 10}-01-{1 + n % 28:02}"},
+        lambda label, n: {"blood": "x" if n % 3 else ""},
     ],
     ids=["diagnosis", "label", "label by another name", "one-hot", "finer label", "ids", "text",
-         "no news", "constant", "age"],
+         "no news", "constant", "age", "a path that says the label", "addresses", "dates",
+         "filled at random"],
 )  # fmt: skip
 def test_columns_that_are_no_shortcut(cells, with_columns, run_check):
     assert run_check("shortcut", with_columns(cells)) == []
@@ -278,7 +321,7 @@ def test_so_many_images_are_looked_at(two_classes, planted, run_check):
 
 @pytest.mark.parametrize(
     ("name", "warned"),
-    [("brain_tumor_mri", {"file", "border"}), ("chest_xray_kermany", {"border"}),
+    [("brain_tumor_mri", {"file", "border", "edges"}), ("chest_xray_kermany", {"border", "edges"}),
      ("covid19_radiography", set()), ("idc_breast_histopathology", set()),
      ("wbc_zheng_csv", set())],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,21 @@ def test_width_and_sensitivity_are_the_users(run_check):
     assert len(run_check("small-test", context, width=0.18, expected=0.5)) == 1
     with pytest.raises(UsageError, match="width"):
         run_check("small-test", context, width=0.0)
+
+
+def test_the_hint_makes_parts_that_are_large_enough(run_check):
+    context = context_of({"train": {"a": 170, "b": 300}, "val": {"a": 9, "b": 9},
+                          "test": {"a": 30, "b": 30}})  # fmt: skip
+    hints = {run_check(name, context)[0].hint for name in ("small-test", "small-validation")}
+    (hint,) = hints
+    ratios = re.search(r"--split-ratios (\d+)/(\d+)/(\d+)", hint)
+    shares = [int(share) for share in ratios.groups()]
+    assert sum(shares) == 100
+    least = 209
+    assert shares[1] * least >= 30 * 100 and shares[2] * least >= needed(0.2, 0.9) * 100
+    assert run_check("small-validation", context, images=80)[0].hint.endswith("--folds 5")
+    few = context_of({"train": {"a": 60, "b": 60}, "test": {"a": 30, "b": 30}})
+    assert run_check("small-test", few)[0].hint.endswith("--folds 5")
 
 
 def test_no_test_part_is_said(run_check):
