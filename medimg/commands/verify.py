@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from medimg.core.types import Finding
 
 PAGE = "page.html"
+# under these the classes that were read may not be those of the dataset
+MISREAD = ("wrong-level", "nested-copy")
 Checks = Mapping[str, Callable[..., "list[Finding]"]]
 
 
@@ -139,14 +141,23 @@ def baseline_of(file: str | None) -> list[dict[str, Any]] | None:
 
 def next_step(dataset: str, verified: Verified) -> str:
     """The command to go on with."""
+    from medimg.core.checking import GATE
     from medimg.core.clean_index import CLEANABLE
 
     errors = {f.check for f in verified.findings if f.severity == "error"}
+    misread = [f.check for f in verified.findings if f.check in MISREAD and f.severity != "info"]
+    if misread:
+        # whatever else is found may be a fault of the reading
+        return f"Next: see to {' and '.join(misread)} first: the dataset may be read wrongly."
     if errors & CLEANABLE:
         return f"Next: medimg verify {dataset} --write-clean clean.csv"
     if errors:
         return "Next: see to the errors above; leaving files out would not mend them."
-    return f"Next: medimg train {dataset}"
+    if verified.unchecked:
+        return f"Next: medimg verify {dataset}, which runs all checks"
+    known = {f.check for f in verified.known if f.severity == "error"}
+    allowed = "".join(f" --allow {name}" for name in GATE if name in known)
+    return f"Next: medimg train {dataset}{allowed}"
 
 
 def list_checks(job: Job, known: Mapping[str, str], as_json: bool) -> None:
@@ -310,7 +321,7 @@ def command(
     if accepted is not None:
         verified = verified.beside(accepted)
     say_dataset(job.say, index)
-    say_findings(job.say, verified.findings)
+    say_findings(job.say, verified.findings, typed(dataset, layout, options))
     say_fine(job.say, verified.checks)
     say_summary(job, verified, scanned)
     partial = bool(scanned.missing or verified.not_run)

@@ -16,6 +16,7 @@ CLEANABLE = frozenset(
         "unreadable",
         "truncated",
         "empty-file",
+        "multi-frame",
         "decompression-bomb",
         "patient-leakage",
         "duplicates-across-splits",

@@ -317,3 +317,37 @@ def test_a_clean_index_says_what_it_does_not_mend(verify, tmp_path):
         cv2.imwrite(str(tmp_path / f"one/sick/{n}.png"), pixels)
     answer = verify("--write-clean", "clean.csv", data=tmp_path / "one")
     assert "does not mend one-class" in answer.err and "Next: medimg verify clean.csv" in answer.out
+
+
+# -- the next step -----------------------------------------------------------------------------
+
+
+def test_faults_of_the_baseline_are_allowed_by_name(verify, images):
+    files = sorted(images.rglob("train/NORMAL/*.png"))
+    files[0].write_bytes(b"")
+    verify("--name", "first", data=images)
+    answer = verify("--baseline", "runs/first", data=images)
+    assert f"Next: medimg train {images} --allow " in answer.out
+    assert "--allow unreadable" in answer.out and "--allow empty-file" not in answer.out
+
+
+def test_a_dataset_that_is_read_wrongly_is_not_trained_on():
+    from medimg.commands.verify import Verified, next_step
+    from medimg.core.types import Finding
+
+    wrong = Finding("wrong-level", "warning", "the classes are one level down")
+    assert "wrong-level first" in next_step("d", Verified({}, (wrong,)))
+    blurred = Finding("blur", "warning", "2 are blurred")
+    assert next_step("d", Verified({}, (blurred,))) == "Next: medimg train d"
+
+
+def test_hints_name_the_dataset_as_it_was_typed(verify, images):
+    from medimg.core.types import Finding
+    from medimg.reports.findings import say_findings
+
+    lines = []
+    finding = Finding("small-test", "warning", "few", hint="medimg split DATASET --folds 5")
+    say_findings(lines.append, [finding], "'a b' -o group=id")
+    assert lines[-1].endswith("→ medimg split 'a b' -o group=id --folds 5")
+    (images / "train" / "NORMAL" / "Thumbs.db").write_bytes(b"x")
+    assert " DATASET" not in verify(data=images).out
