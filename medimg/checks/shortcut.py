@@ -149,9 +149,9 @@ def check(
         fewest: images that a class must have to be looked at.
         images: how many are looked at; of more, so many are drawn.
     """
-    if folds < 2 or not 0.5 <= auroc <= 1:
+    if not 2 <= folds <= 50 or not 0.5 <= auroc <= 1:
         raise UsageError(
-            f"shortcut.folds is 2 or more and shortcut.auroc 0.5 to 1, not {folds} and {auroc}"
+            f"shortcut.folds is 2 to 50 and shortcut.auroc 0.5 to 1, not {folds} and {auroc}"
         )
     samples = usable(context, folds, fewest)
     if samples is None:

@@ -5,8 +5,10 @@ The values of such fields are never kept: their names alone say that a file is n
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
+import zlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,7 +38,8 @@ PRIVATE_TAGS = {
 ORIENTATION, EXIF_DIRECTORY, GPS_DIRECTORY = 0x0112, 0x8769, 0x8825
 PNG_TEXTS = ("tEXt", "zTXt", "iTXt")
 # keywords that describe the file and no person
-HARMLESS_KEYWORDS = frozenset({"software", "comment", "gamma", "colorspace", "dpi", "resolution"})
+HARMLESS_KEYWORDS = frozenset({"software", "gamma", "colorspace", "dpi", "resolution"})
+COMMENTS = frozenset({"comment", "description"})
 XMP_NAMES = (
     "dc:creator",
     "dc:description",
@@ -45,8 +48,15 @@ XMP_NAMES = (
     "xmp:CreateDate",
     "Iptc4xmpCore:CreatorContactInfo",
 )
-# the comments that encoders leave by themselves
-HARMLESS_COMMENTS = (b"CREATOR: gd-jpeg", b"Lavc", b"LEAD Technologies", b"Intel(R) JPEG")
+# what programs write by themselves as a comment or description, wherever it may stand
+HARMLESS_COMMENTS = re.compile(
+    rb"\s*(?:CREATOR: gd-jpeg|Lavc|LEAD Technologies|Intel\(R\) JPEG|ImageJ=|\{\"shape\": \["
+    rb"|(?:Created|Edited|Written|Made) (?:with|by|using) (?:The )?"
+    rb"(?:GIMP|ImageJ|Fiji|ImageMagick|Paint|Photoshop|Inkscape|matplotlib|OpenCV|Pillow)\b"
+    rb"|OME-XML|[\s\0]*$)",
+    re.IGNORECASE,
+)
+MOST_TEXT = 4096
 # luminance table of ISO/IEC 10918-1, annex K.1: its sum at every quality of the usual scaling
 STANDARD_TABLE = np.array(
     [16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55]
@@ -80,7 +90,7 @@ def metadata_of(data: bytes, header: Header) -> Metadata:
     if header.format == WEBP:
         return webp_metadata(data) if data[12:16] == b"VP8X" else NOTHING
     if header.format == GIF:
-        return Metadata(frames=gif_frames(data))
+        return gif_metadata(data)
     return NOTHING
 
 
@@ -106,7 +116,8 @@ def jpeg_metadata(data: bytes, header: Header) -> Metadata:
 
 
 def harmless(comment: bytes) -> bool:
-    return comment.startswith(HARMLESS_COMMENTS) or not comment.strip(b"\0 \n")
+    """Whether a text is blank, or one that a program writes by itself."""
+    return HARMLESS_COMMENTS.match(comment) is not None
 
 
 def table_quality(segment: bytes) -> int | None:
@@ -143,11 +154,28 @@ def png_metadata(data: bytes, header: Header) -> Metadata:
             exif = exif_metadata(data[start:end])
         elif kind in PNG_TEXTS:
             keyword = data[start:end].partition(b"\0")[0].decode("latin-1")
+            if keyword.lower() in COMMENTS and harmless(png_text(kind, data[start:end])):
+                continue
             if keyword == "XML:com.adobe.xmp":
                 private += xmp_fields(data[start:end])
             elif keyword.lower() not in HARMLESS_KEYWORDS and "date:" not in keyword:
                 private += [f"PNG text {keyword}"]
     return replace(exif, frames=frames, private=(*exif.private, *private))
+
+
+def png_text(kind: str, chunk: bytes) -> bytes:
+    """The beginning of what a text chunk says, unpacked."""
+    text = chunk.partition(b"\0")[2]
+    packed = kind == "zTXt"
+    if kind == "iTXt":
+        # whether it is packed, how, its language, its keyword in that language
+        packed, text = text[:1] == b"\1", text[2:].split(b"\0", 2)[-1]
+    elif packed:
+        text = text[1:]
+    try:
+        return zlib.decompressobj().decompress(text, MOST_TEXT) if packed else text[:MOST_TEXT]
+    except zlib.error:
+        return b""
 
 
 def webp_metadata(data: bytes) -> Metadata:
@@ -190,24 +218,27 @@ def tiff_pages(data: bytes) -> int:
     return max(1, pages)
 
 
-def gif_frames(data: bytes) -> int:
-    """Image blocks of a GIF."""
+def gif_metadata(data: bytes) -> Metadata:
+    """Image blocks of a GIF, and whether a comment says more than which program made it."""
+    frames, private = 0, []
     try:
         place = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
-        frames = 0
         while data[place] != 0x3B:
             if data[place] == 0x2C:
                 frames += 1
                 packed = data[place + 9]
                 place += 10 + (3 << (packed & 7) + 1 if packed & 0x80 else 0) + 1
             else:
+                said = data[place + 3 : place + 3 + data[place + 2]]
+                if data[place + 1] == 0xFE and not harmless(said):
+                    private = ["GIF comment"]
                 place += 2
             while data[place]:
                 place += 1 + data[place]
             place += 1
     except IndexError:
         pass
-    return max(1, frames)
+    return Metadata(frames=max(1, frames), private=tuple(private))
 
 
 # -- fields --------------------------------------------------------------------------------------
@@ -242,7 +273,7 @@ def said(tag: int, value: Any) -> bool:
     text = value if isinstance(value, bytes) else str(value).encode()
     # a user comment begins with its encoding
     text = text.removeprefix(b"ASCII\0\0\0").removeprefix(b"UNICODE\0")
-    return bool(text.strip(b"\0 :0"))
+    return bool(text.strip(b"\0 :0")) and not harmless(text)
 
 
 def xmp_fields(packet: bytes) -> list[str]:

@@ -74,3 +74,44 @@ def test_a_long_list_of_fields_is_cut(planted, noise, run_check):
 def test_files_without_such_fields_are_silent(planted, noise, run_check):
     files = {"a/1.jpg": jpeg_by("", noise(1)), "b/2.png": noise(2), "b/3.tif": noise(3)}
     assert run_check("private-metadata", planted(files)) == []
+
+
+def tiff_saying(description: str, pixels: np.ndarray) -> bytes:
+    tags = Image.Exif()
+    tags[0x010E] = description
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "TIFF", exif=tags)
+    return file.getvalue()
+
+
+def commented(format: str, comment: bytes, pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format, comment=comment)
+    return file.getvalue()
+
+
+def test_what_programs_write_by_themselves_names_nobody(planted, noise, run_check):
+    files = {
+        "a/imagej.tif": tiff_saying("ImageJ=1.53t\nimages=1\nunit=mm", noise(1)),
+        "a/tifffile.tif": tiff_saying('{"shape": [64, 64]}', noise(2)),
+        "a/gimp.jpg": commented("JPEG", b"Created with GIMP", noise(3)),
+        "b/gimp.png": png_saying("Comment", "Created with GIMP", noise(4)),
+        "b/gimp.gif": commented("GIF", b"Created with GIMP", noise(5)),
+    }
+    assert run_check("private-metadata", planted(files)) == []
+
+
+def test_a_name_in_a_comment_is_found(planted, noise, run_check):
+    telling = PngInfo()
+    telling.add_itxt("Comment", f"Thorax {NAME} 1950", zip=True)
+    file = io.BytesIO()
+    Image.fromarray(noise(6)).save(file, "PNG", pnginfo=telling)
+    files = {
+        "a/described.tif": tiff_saying(f"Thorax {NAME}", noise(1)),
+        "a/said.jpg": commented("JPEG", f"Created by {NAME}".encode(), noise(3)),
+        "b/said.png": png_saying("Comment", NAME, noise(4)),
+        "b/packed.png": file.getvalue(),
+        "b/said.gif": commented("GIF", NAME.encode(), noise(5)),
+    }
+    (finding,) = run_check("private-metadata", planted(files))
+    assert finding.count == 5 and NAME.split()[0] not in json.dumps(finding.items)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from medimg.api import Finding, counted
@@ -123,34 +124,42 @@ PSEUDONYMS = {"PatientID", "StudyID"}
 
 
 def private_fields(headers: Sequence[Header]) -> list[Finding]:
-    """What may identify a person: names of fields, never their values."""
+    """What may identify a person: names of fields, never their values.
+
+    A study needs its numbers, and whether they are pseudonyms only its keeper knows: headers that
+    hold nothing else are information.
+    """
     found = [h for h in headers if h.private]
+    telling = [h for h in found if not set(h.private) <= PSEUDONYMS]
+    numbered = [h for h in found if set(h.private) <= PSEUDONYMS]
+    remedy = "Blank them, or replace them by pseudonyms (PS3.15 annex E), before the files go out."
+    return [
+        *private_finding(telling, headers, "warning", remedy),
+        *private_finding(numbered, headers, "info", "Make sure that they are pseudonyms."),
+    ]
+
+
+def private_finding(
+    found: Sequence[Header], headers: Sequence[Header], severity: str, hint: str
+) -> list[Finding]:
+    """The finding about some of the headers, none where there are none."""
     if not found:
         return []
-    counts: dict[str, int] = {}
-    for header in found:
-        for name in header.private:
-            counts[name] = counts.get(name, 0) + 1
-    most = sorted(counts.items(), key=lambda item: -item[1])
+    most = Counter(name for h in found for name in h.private).most_common()
     listed = ", ".join(f"{name} ({n:,})" for name, n in most[:8])
     more = f" and {len(most) - 8} more" if len(most) > 8 else ""
     removed = sum(h.removed for h in found)
-    # a study needs its numbers; whether they are pseudonyms only its keeper knows
-    numbers = set(counts) <= PSEUDONYMS
     declares = "declares" if removed == 1 else "declare"
     declared = f"; {removed:,} of them {declares} PatientIdentityRemoved" if removed else ""
     return [
         Finding(
             "private-metadata",
-            "info" if numbers or removed == len(found) else "warning",
+            "info" if removed == len(found) else severity,  # type: ignore[arg-type]
             f"{len(found):,} of {counted(len(headers), 'DICOM header')} "
             f"{'has' if len(found) == 1 else 'have'} fields filled in that may identify a person: "
             f"{listed}{more}{declared}",
             len(found),
             tuple({"file": h.path, "fields": ", ".join(h.private)} for h in found[:MOST_ITEMS]),
-            "Make sure that they are pseudonyms."
-            if numbers
-            else "Blank them, or replace them by pseudonyms (PS3.15 annex E), before the files are "
-            "passed on.",
+            hint,
         )
     ]

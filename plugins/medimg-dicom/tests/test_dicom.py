@@ -302,9 +302,11 @@ def test_private_fields_are_named_and_their_values_are_not(tmp_path):
     write(tmp_path / "ILL" / "x.dcm", PatientID="P7", PatientName=secret, StudyDate="20200101",
           InstitutionName="Klinik", ReferringPhysicianName="")  # fmt: skip
     index = read(tmp_path)
-    found = finding(index, "private-metadata")
-    assert (found.severity, found.count) == ("warning", 17)
-    assert "PatientID (17), PatientName (1), StudyDate (1), InstitutionName (1)" in found.message
+    found, numbers = (f for f in index.findings if f.check == "private-metadata")
+    assert (found.severity, found.count) == ("warning", 1)
+    assert "PatientName (1), PatientID (1), StudyDate (1), InstitutionName (1)" in found.message
+    # the others hold a number alone, which may be a pseudonym
+    assert (numbers.severity, numbers.count) == ("info", 16)
     fields = "PatientName, PatientID, StudyDate, InstitutionName"
     assert {"file": "ILL/x.dcm", "fields": fields} in found.items
     assert not {secret, "20200101", "Klinik"} & set(str(index.findings).replace("'", " ").split())
