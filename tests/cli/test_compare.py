@@ -752,6 +752,22 @@ def test_the_same_value_is_no_better_one_and_an_untested_difference_is_called_so
     assert "can't be tested on these samples (undefined in" in text
 
 
+def test_runs_of_two_versions_and_looks_at_the_test_part_are_said(medimg, drawn):
+    labels, scores = drawn
+    for name, version, look in (("a", "0.1.0", 3), ("b", "0.2.0", 12)):
+        folder = fabricate(name, scores(1), labels, look=look)
+        file = folder / "report.json"
+        report = json.loads(file.read_text()) | {"medimg": {"version": version}}
+        file.write_text(json.dumps(report))
+    answer = medimg("compare", "runs/a", "runs/b", "--json")
+    (found,) = answer.report["findings"]
+    assert (found["check"], found["severity"]) == ("versions-differ", "info")
+    assert "medimg 0.1.0, 0.2.0" in found["message"]
+    result = answer.report["result"]
+    assert {row["name"]: row["looks"] for row in result["runs"]} == {"a": 3, "b": 12}
+    assert result["conclusions"][-1].endswith("This test part has been looked at 12 times.")
+
+
 def test_recipes_trained_once_and_more_than_once(medimg, drawn):
     labels, scores = drawn
     for name, seed, rate in (("a", 0, 0.1), ("b", 1, 0.1), ("c", 0, 0.2)):

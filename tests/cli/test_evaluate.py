@@ -350,6 +350,19 @@ def test_the_linear_backend_stands_beside(medimg, runs, phantoms):
     assert medimg(*line, "--json").report["result"]["linear_baseline"] is None
 
 
+def test_a_patients_highest_probability(medimg, runs):
+    rows = rows_of(Path("runs/two/evaluate/test/predictions.csv"))
+    highest: dict[str, tuple[bool, float]] = {}
+    for row in rows:
+        ill, p = highest.get(row["group"], (False, 0.0))
+        ill = ill or row["label"] == "PNEUMONIA"
+        highest[row["group"]] = (ill, max(p, float(row["prob_PNEUMONIA"])))
+    found = evaluated(medimg, "runs/two", "--patient-probability", "max")["by_group"]
+    assert (found["pooling"], found["groups"]) == ("max", len(highest))
+    truth, p = zip(*highest.values(), strict=True)
+    assert found["metrics"]["auroc"]["value"] == pytest.approx(sk.roc_auc_score(truth, p))
+
+
 def test_few_images_allow_no_conclusion(medimg, runs):
     answer = medimg("evaluate", "runs/two", *QUICK, "--json")
     assert "wide-interval" in {f["check"] for f in answer.report["findings"]}

@@ -11,8 +11,12 @@ import pytest
 import medimg
 from medimg.core.types import Finding, Sample
 from medimg.manager import plugins
+from medimg.reports.checklists import ANSWERS, CLAIM, TRIPOD
 from medimg.reports.drawings import Bar, Drawing, forest, ticks
 from medimg.reports.language import Words, table
+from medimg.statistics.calibration import SANDWICH, WALD
+from medimg.statistics.paired_bootstrap import ALIKE
+from medimg.statistics.resampling import SAME_VALUE
 from medimg.training.answers import alarms
 from medimg.training.conclusions import far_apart, too_wide
 from medimg.training.exposure import chosen_on_this, training_images
@@ -120,6 +124,11 @@ def test_methods_and_reasons_are_translated():
         "paired bootstrap by image",
         "exact McNemar",
         "the runs differ on 3 patients: too few for an interval",
+        "the runs differ on 1 patient: too few for an interval",
+        WALD,
+        SANDWICH,
+        SAME_VALUE,
+        ALIKE,
     ):
         assert words.phrase(text) != text
     assert words.clauses(
@@ -145,6 +154,18 @@ def test_methods_and_reasons_are_translated():
 def test_ticks_are_round_and_within(low, high):
     found = ticks(low, high)
     assert found and all(low - 1e-9 <= t <= high + 1e-9 for t in found) and len(found) <= 7
+
+
+def test_the_checklists_are_whole():
+    """CLAIM 2024 has 44 items, TRIPOD+AI 27 with their parts."""
+    assert list(table("checklists")["claim"]) == [str(n) for n in range(1, 45)]
+    parts = {3: "abc", 5: "ab", 6: "abc", 8: "abc", 9: "abc", 12: "abcdefg", 18: "abcdef"}
+    parts |= {20: "abc", 23: "ab", 27: "abc"}
+    items = [f"{n}{part}" for n in range(1, 28) for part in parts.get(n, "") or [""]]
+    assert list(table("checklists")["tripod"]) == items and len(items) == 52
+    assert set(CLAIM) <= set(table("checklists")["claim"])
+    assert set(TRIPOD) <= set(items)
+    assert {key for known in (CLAIM, TRIPOD) for key, _ in known.values()} == set(ANSWERS)
 
 
 def test_epochs_are_whole():
