@@ -64,12 +64,16 @@ def other_labels(
 
 
 def could_be_label(table: Table, column: str, classes: set[str]) -> bool:
-    """Whether a column is called like a label, or holds two of the classes and nothing else."""
+    """Whether a column is called like a label, or holds classes and hardly anything else.
+
+    A second reader may know a class more: at least two values are classes, and half of them all.
+    """
     if plain(table.heading(column)) in LABEL_NAMES:
         return few_values(table, column)
     values = {part for cell in table.values(column) for part in parts(cell)}
     # 0 and 1 are anybody's
-    return 2 <= len(values) <= len(classes) and values <= classes - {"0", "1"}
+    known = values & classes - {"0", "1"}
+    return len(known) >= 2 and 2 * len(known) > len(values)
 
 
 def named_in(column: str) -> Says:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medimg.api import Finding, InputError, is_image_name
-from medimg.core.index import INDEX_HEADER
+from medimg.core.index import INDEX_HEADER, MOST_ITEMS
 
 DELIMITERS = ",;\t|"
 # Latin-1 with the printable characters that Windows put in its gaps
@@ -111,10 +111,38 @@ def read_table(path: Path) -> Table:
     if not body:
         raise InputError(f"{path} has a header and no rows", "A table needs a row an image.")
     table = Table((path,), tuple(names), [row_of(path, names, *line) for line in body], findings)
+    table.findings += short_rows(path, len(names), body)
     for heading in dict.fromkeys(headings.values()):
         join_equal(table, [c for c, name in headings.items() if name == heading], heading)
     table.findings += garbled(path, text, table.rows)
     return table
+
+
+def short_rows(
+    path: Path, columns: int, body: Sequence[tuple[int, Sequence[str]]]
+) -> list[Finding]:
+    """The warning that rows end before the last columns; what they lack is read as blank."""
+    # a cell of several lines is a quotation mark that is not closed, which is told by itself
+    lines = [
+        line
+        for line, cells in body
+        if 1 < len(cells) < columns and not any("\n" in cell for cell in cells)
+    ]
+    # where all rows do so, the header has a column too many
+    if not lines or len(lines) == len(body):
+        return []
+    rows = "1 row has" if len(lines) == 1 else f"{len(lines):,} rows have"
+    return [
+        Finding(
+            "csv-encoding",
+            "warning",
+            f"{rows} fewer cells than the header of {path.name} has columns ({columns}), the first "
+            f"in line {lines[0]}",
+            len(lines),
+            tuple({"file": path.name, "line": line} for line in lines[:MOST_ITEMS]),
+            "What they lack is read as blank: see whether cells were lost.",
+        )
+    ]
 
 
 def join_equal(table: Table, columns: Sequence[str], heading: str) -> None:
@@ -139,7 +167,9 @@ def row_of(path: Path, names: Sequence[str], line: int, cells: Sequence[str]) ->
     if len(cells) > len(names):
         raise InputError(
             f"{path.name} line {line} has {len(cells)} cells and the header {len(names)}",
-            "A cell that holds the delimiter needs quotes round it.",
+            "A cell that holds the delimiter needs quotes round it."
+            if len(names) > 1
+            else "The first line may be a title or a remark: the first line is to be the header.",
         )
     return Row(dict(zip(names, cells, strict=False)), path, line)
 

@@ -150,6 +150,21 @@ def test_a_row_longer_than_the_header(dataset):
         read(dataset(IMAGES[:2], labels="image,label\na.png,yes\nb.png,no, maybe\n"))
 
 
+def test_rows_shorter_than_the_header_are_named(dataset):
+    text = "image,label,sex,view\na.png,yes,f,AP\nb.png,no\n"
+    (finding,) = found(read(dataset(IMAGES[:2], labels=text)), "csv-encoding")
+    assert (finding.severity, finding.count) == ("warning", 1)
+    assert finding.items == ({"file": "labels.csv", "line": 3},)
+    every = "image,label,sex,view\na.png,yes\nb.png,no\n"
+    assert not found(read(dataset(IMAGES[:2], labels=every)), "csv-encoding")
+
+
+def test_a_remark_above_the_header_is_told(dataset):
+    with pytest.raises(InputError) as error:
+        read(dataset(IMAGES[:2], labels="# exported\nimage,label\na.png,yes\nb.png,no\n"))
+    assert "title or a remark" in error.value.hint
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [(b"", "is empty"), (b"image,label\n", "no rows"), (b"\x89PNG\0\0\0", "no text file")],
@@ -344,6 +359,13 @@ def test_another_label_column_that_says_otherwise(dataset):
     assert finding.items == ({"file": "im/a.png", "class": "x", "says": ["y"]},)
     assert "'diagnosis' could be labels too and say otherwise for 1 image" in finding.message
     assert finding.hint == "If these are meant: -o label=diagnosis"
+
+
+def test_a_second_reader_who_knows_a_class_more(dataset):
+    text = "image,reader1,reader2\na.png,x,TB\nb.png,y,y\nc.png,x,x\nd.png,y,x\n"
+    (finding,) = found(read(dataset(IMAGES, labels=text), label="reader1"), "several-label-columns")
+    assert (finding.severity, finding.count) == ("warning", 2)
+    assert [row["says"] for row in finding.items] == [["TB"], ["x"]]
 
 
 def test_a_block_of_classes_that_says_otherwise(dataset):
