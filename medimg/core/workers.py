@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ PR_SET_PDEATHSIG = 1
 # their threads would not live on in a forked child
 THREADED = ("torch", "tensorflow", "jax")
 _inherited: Callable[[Any], Any] | None = None
+# the system's numbers of threads that worked here, and how long to wait until they have ended
+_threads: set[int] = set()
+PATIENCE_S, PAUSE_S = 1.0, 0.001
 
 
 def in_blocks(
@@ -75,7 +79,7 @@ def executor(
     """
     global _inherited
     if workers < 2 or tasks < fewest or not may_fork():
-        return ThreadPoolExecutor(workers), work
+        return ThreadPoolExecutor(workers, initializer=remember_thread), work
     _inherited = work  # children are born with it, so that it need not be pickled
     context = multiprocessing.get_context("fork")
     return ProcessPoolExecutor(workers, context, initializer=settle), in_child
@@ -88,7 +92,28 @@ def may_fork() -> bool:
         and threading.active_count() == 1
         and not any(name in sys.modules for name in THREADED)
         and multiprocessing.parent_process() is None
+        and threads_have_ended()
     )
+
+
+def remember_thread() -> None:
+    _threads.add(threading.get_native_id())
+
+
+def threads_have_ended() -> bool:
+    """Whether the threads of earlier pools are gone, after waiting a little for them.
+
+    Python counts a thread as ended before it has let go of OpenCV's locks: a child that is forked
+    in between waits for them for ever.
+    """
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        _threads.intersection_update(
+            [n for n in _threads if os.path.exists(f"/proc/self/task/{n}")]
+        )
+        if not _threads or time.monotonic() > until:
+            return not _threads
+        time.sleep(PAUSE_S)
 
 
 def settle() -> None:

@@ -134,3 +134,13 @@ def test_processes_end_with_the_one_that_forked_them():
     while any(os.path.exists(f"/proc/{child}") for child in children):
         assert time.monotonic() < deadline, "the forked processes go on"
         time.sleep(0.05)
+
+
+def test_no_process_is_forked_while_a_thread_of_an_earlier_pool_is_ending(monkeypatch):
+    """It may still hold one of OpenCV's locks, which nobody would open in the child."""
+    in_blocks(PATHS[:3], lengths, workers=2)
+    assert may_fork() == sys.platform.startswith("linux")
+    monkeypatch.setattr(workers, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(workers, "_threads", {threading.get_native_id()})
+    assert not may_fork()
+    assert os.getpid() in set(in_blocks(PATHS, process_ids, workers=2).values())
