@@ -13,7 +13,12 @@ pytestmark = pytest.mark.slow
 # what has to be said to train on a sample, its own fault named
 TRAINED = {
     "chest_xray_kermany": (),
-    "brain_tumor_mri": ("--allow", "duplicates-across-splits"),
+    "brain_tumor_mri": (
+        "--allow",
+        "duplicates-across-splits",
+        "--allow",
+        "duplicates-across-classes",
+    ),
     "idc_breast_histopathology": (),
     "odir_fundus_csv": ("-o", "label=labels", "-o", "group=ID"),
     "pneumoniamnist": ("--allow", "duplicates-across-splits"),
