@@ -14,7 +14,9 @@ def check(context: CheckContext) -> list[Finding]:
     present = {name: n for name, n in index.class_counts().items() if n}
     if len(present) > 1:
         return []
-    what = ", ".join(f"{name} ({n:,} images)" for name, n in present.items()) or "none"
+    what = (
+        ", ".join(f"{name} ({n:,} image{'s' * (n != 1)})" for name, n in present.items()) or "none"
+    )
     return [
         Finding(
             "one-class",

@@ -36,7 +36,8 @@ def check(context: CheckContext, *, letters: int = 2) -> list[Finding]:
     if not pairs:
         return []
     first, second, how = pairs[0]
-    more = f", and {len(pairs) - 1} more pairs" if len(pairs) > 1 else ""
+    rest = len(pairs) - 1
+    more = f", and {rest} more pair{'s' * (rest > 1)}" if rest else ""
     return [
         Finding(
             "similar-class-names",

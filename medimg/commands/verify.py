@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from medimg.commands._scan import Scanned
     from medimg.core.checking import CheckContext, Checked
     from medimg.core.scan_cache import ScanCache
-    from medimg.core.types import Finding
+    from medimg.core.types import DatasetIndex, Finding
 
 PAGE = "page.html"
 # under these the classes that were read may not be those of the dataset
@@ -137,6 +137,18 @@ def baseline_of(file: str | None) -> list[dict[str, Any]] | None:
     from medimg.core.baseline import read_baseline
 
     return read_baseline(file) if file else None
+
+
+def warn_of_another(job: Job, baseline: str, index: DatasetIndex) -> None:
+    """Says so where the baseline is about other data: nothing of it is known here."""
+    from medimg.core.baseline import other_dataset
+
+    other = other_dataset(baseline, index.name, index.classes)
+    if other is not None:
+        job.note(
+            f"the baseline {baseline} is about {other}, with other classes than {index.name}",
+            severity="warning",
+        )
 
 
 def next_step(dataset: str, verified: Verified) -> str:
@@ -318,8 +330,9 @@ def command(
     seen = PartialScan(records, scanned.missing) if scanned.missing else records
     context = CheckContext(index, seen, own, card)
     verified = verify(context, checks, wanted, None if scanned.missing or no_cache else cache)
-    if accepted is not None:
+    if accepted is not None and baseline:
         verified = verified.beside(accepted)
+        warn_of_another(job, baseline, index)
     say_dataset(job.say, index)
     say_findings(job.say, verified.findings, typed(dataset, layout, options))
     say_fine(job.say, verified.checks)
@@ -423,6 +436,8 @@ def write_clean_index(job: Job, context: CheckContext, file: str, verified: Veri
         f"{file}: {len(kept):,} of {counted(len(context.index), 'image')}; left out: "
         + ("; ".join(words) or "none")
     )
+    if Path(file).resolve().is_relative_to(context.index.root.resolve()):
+        job.note(f"{file} lies in the dataset's own folder, where it may be taken for its table")
     lost = set(context.index.class_counts()) - {s.label for s in kept}
     if lost:
         job.note(f"no image of {', '.join(sorted(lost))} is left", severity="warning")

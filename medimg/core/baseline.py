@@ -16,7 +16,33 @@ RANK = {"info": 0, "warning": 1, "error": 2}
 
 
 def read_baseline(path: str | Path) -> list[dict[str, Any]]:
-    """The findings of an earlier verify report.
+    """The findings of an earlier verify report, those that its own baseline hid among them.
+
+    Args:
+        path: report.json, or the run folder that holds it.
+    Raises:
+        InputError: it can't be read, or is no report of verify.
+    """
+    report = read_verify_report(path)
+    return list(report.get("findings") or []) + list(
+        (report.get("result", {}).get("baseline") or {}).get("findings") or []
+    )
+
+
+def other_dataset(path: str | Path, name: str, classes: Iterable[str]) -> str | None:
+    """The name of the dataset that a baseline is about, where it is called otherwise than this one
+    and has other classes.
+
+    Raises:
+        InputError: as `read_baseline`.
+    """
+    about = read_verify_report(path).get("dataset") or {}
+    same = about.get("name") == name or set(about.get("classes") or ()) == set(classes)
+    return None if same else str(about.get("name"))
+
+
+def read_verify_report(path: str | Path) -> dict[str, Any]:
+    """A verify report as it is written.
 
     Args:
         path: report.json, or the run folder that holds it.
@@ -34,9 +60,7 @@ def read_baseline(path: str | Path) -> list[dict[str, Any]]:
         raise InputError(f"the baseline {file} is no JSON: {error}", hint) from error
     if not isinstance(report, dict) or report.get("command") != "verify":
         raise InputError(f"the baseline {file} is no report of medimg verify", hint)
-    return list(report.get("findings") or []) + list(
-        (report.get("result", {}).get("baseline") or {}).get("findings") or []
-    )
+    return report
 
 
 def beside(

@@ -308,3 +308,10 @@ def test_one_folder_of_16_bit_pictures_is_one_class(shared_data, tmp_path):
     # each is there as PNG and as TIFF
     (copies,) = [f for f in report["findings"] if f["check"] == "exact-duplicates"]
     assert copies["count"] == 3 and {i["identical"] for i in copies["items"]} == {"pixels"}
+
+
+def test_a_clean_index_among_the_images_is_remarked(faulty, tmp_path):
+    inside = call(faulty, "--write-clean", faulty / "clean.csv", cwd=tmp_path)
+    assert "lies in the dataset's own folder" in inside.stderr
+    outside = call(faulty, "--write-clean", tmp_path / "clean.csv", cwd=tmp_path)
+    assert "own folder" not in outside.stderr

@@ -86,3 +86,15 @@ def test_what_an_earlier_baseline_had_is_known_too(tmp_path):
     report = {"command": "verify", "findings": [], "result": {"baseline": {"findings": [known]}}}
     (tmp_path / "report.json").write_text(json.dumps(report))
     assert read_baseline(tmp_path) == [known | {"items": list(known["items"])}]
+
+
+def test_a_baseline_of_other_data_is_told(tmp_path):
+    from medimg.core.baseline import other_dataset
+
+    report = {"command": "verify", "dataset": {"name": "skin", "classes": {"mel": 1, "nev": 2}}}
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps(report))
+    assert other_dataset(file, "chest", ["NORMAL", "SICK"]) == "skin"
+    assert other_dataset(file, "skin", ["mel"]) is None
+    # the folder was renamed
+    assert other_dataset(file, "skin2", ["mel", "nev"]) is None
