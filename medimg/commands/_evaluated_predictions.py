@@ -88,7 +88,8 @@ def of_predictions(job: Job, files: tuple[str, ...], dataset: str, asked: Asked)
         refuse_test_as_validation(temperature, val, predictions, allow=asked.allow)
         predictions = tempered(predictions, temperature["value"])
         val = None if val is None else tempered(val, temperature["value"])
-    subject = Subject(name, classes, positive, val, None, prior_of(data.index, classes))
+    prior, of = prior_of(data.index, classes, asked.split)
+    subject = Subject(name, classes, positive, val, None, prior, of)
     cut = choose_threshold(
         asked.threshold or default_rule(subject),
         name=subject.name,
@@ -155,8 +156,14 @@ def default_rule(subject: Subject) -> str | None:
     return "youden"
 
 
-def prior_of(index: DatasetIndex, classes: tuple[str, ...]) -> list[float] | None:
-    """Class shares of the dataset's training part, where it has one."""
-    train = index.part("train")
-    counts = index.class_counts(train)
-    return [counts.get(c, 0) / len(train) for c in classes] if train else None
+def prior_of(
+    index: DatasetIndex, classes: tuple[str, ...], split: str
+) -> tuple[list[float] | None, str]:
+    """Class shares of the dataset's training part, else of validation, where it has them and they
+    are not what is evaluated; and which part that is."""
+    for part in ("train", "val"):
+        samples = index.part(part)
+        if samples and part != split:
+            counts = index.class_counts(samples)
+            return [counts.get(c, 0) / len(samples) for c in classes], part
+    return None, "train"

@@ -446,6 +446,8 @@ def command(
     folders = given_paths(runs)
     job = Job("compare", seed=seed, as_json=as_json or style == "json", **common)
     style = "table" if style == "json" else style
+    # a table in a format that was asked for is what -q leaves
+    silent, job.quiet = job.quiet, job.quiet and style == "table"
     if reports := verified(folders):
         job.subject = f"{len(reports)}-reports"
         compare_verified(job, reports, [f for f in folders if f not in reports], style)
@@ -519,7 +521,7 @@ def command(
         },
         findings=tuple(findings),
     )
-    if style != "table":
+    if style != "table" and not silent:
         click.echo(f"Report: {path}", err=True)
     if not comparable:
         job.note("fewer than two runs can be compared", severity="error")

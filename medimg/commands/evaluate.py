@@ -50,7 +50,7 @@ COMMON = ("out", "name", "as_json", "quiet", "verbose", "no_progress")
     type=click.IntRange(2, 100_000),
     default=20,
     show_default=True,
-    help="Images, below which a subgroup is named without its numbers.",
+    help="Images, below which a subgroup is named without its numbers (or 5 patients).",
 )
 @click.option(
     "--map",

@@ -313,7 +313,18 @@ def read_report(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} can't be read as JSON: {error}", DAMAGED) from error
     if not isinstance(data, dict) or not str(data.get("schema", "")).startswith("medimg.report/"):
         raise InputError(f"{path} is no medimg report", DAMAGED)
+    check_schema(path, data)
     return data
+
+
+def check_schema(path: Path, data: Mapping[str, Any]) -> None:
+    """Raises InputError where a report is of another schema than this medimg's."""
+    if data.get("schema") != SCHEMA:
+        raise InputError(
+            f"{path} is of the schema {data.get('schema')}, this medimg reads {SCHEMA}",
+            "Read it with the medimg that wrote it (medimg.version in the file), or update this "
+            "one.",
+        )
 
 
 def check_shape(data: Mapping[str, Any]) -> list[str]:

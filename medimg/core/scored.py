@@ -36,6 +36,7 @@ def metric(
     vectorised: bool = False,
     share_of: Callable[[Any], Any] | None = None,
     area: bool = False,
+    binned: Callable[[Any], Any] | None = None,
 ) -> Callable[[Function], Function]:
     """Says of a function `(scored, weights=None) -> float` what the reports need to know.
 
@@ -48,6 +49,8 @@ def metric(
         share_of: for a plain share of images: Scored to Bool[N], the images that it is a share
             of. It then has Wilson's interval where images are independent.
         area: it is the area under the ROC curve, which has intervals of its own.
+        binned: for a sum of |mean gap| over bins: Scored to Float[N] gaps and Int[N] bins. Noise
+            alone lifts it above 0, which its interval allows for.
     """
 
     def attach(function: Function) -> Function:
@@ -58,6 +61,7 @@ def metric(
             ("vectorised", vectorised),
             ("share_of", share_of),
             ("area", area),
+            ("binned", binned),
         ):
             setattr(function, name, value)
         return function
@@ -304,3 +308,9 @@ def ratio_or_zero(numerator: Any, denominator: Any) -> Array:
     """numerator / denominator, 0 where the denominator is 0 (scikit-learn's zero_division)."""
     defined = np.asarray(denominator) > 0
     return np.where(defined, numerator / np.where(defined, denominator, 1.0), 0.0)
+
+
+def missing_class(scored: Scored, images: Array) -> str:
+    """Which class has no image, in words; `images` Float[..., K]."""
+    absent = [scored.name(k) for k in range(scored.outputs) if not images[..., k].all()]
+    return f"no image of {', '.join(absent)} in this part" if len(scored) else NO_IMAGE

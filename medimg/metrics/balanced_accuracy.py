@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from medimg.core.scored import Array, Scored, Value, metric, ratio_or_zero, where_defined
+from medimg.core.scored import (
+    Array,
+    Scored,
+    Value,
+    metric,
+    missing_class,
+    ratio_or_zero,
+    where_defined,
+)
 
 
 @metric(vectorised=True)
@@ -17,9 +25,3 @@ def balanced_accuracy(scored: Scored, weights: Array | None = None) -> Value:
     return where_defined(
         recalls.mean(axis=-1), (images > 0).all(axis=-1), missing_class(scored, images)
     )
-
-
-def missing_class(scored: Scored, images: Array) -> str:
-    """Which class has no image, in words; `images` Float[..., K]."""
-    absent = [scored.name(k) for k in range(scored.outputs) if not images[..., k].all()]
-    return f"no image of {', '.join(absent)} in this part"

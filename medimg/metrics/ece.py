@@ -6,11 +6,17 @@ from medimg.core.reliability import BINS, bin_of, confidence_and_outcome
 from medimg.core.scored import NO_IMAGE, Array, Scored, Value, metric, ratio, sums_by
 
 
-@metric(higher_is_better=False, threshold_free=True, vectorised=True)
+@metric(
+    higher_is_better=False,
+    threshold_free=True,
+    vectorised=True,
+    binned=lambda scored: gaps_and_bins(scored),
+)
 def ece(scored: Scored, weights: Array | None = None) -> Value:
     """Mean gap between confidence and outcome over 15 equal-width bins, 0..1; lower is better.
 
     Two classes: of the positive class. More: of the likeliest class. Undefined without images.
+    Noise lifts it: of few images even perfect probabilities have an error above 0.
 
     Source:
         Guo et al. 2017, On Calibration of Modern Neural Networks, section 2.

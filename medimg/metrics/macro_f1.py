@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from medimg.core.scored import NO_IMAGE, Array, Scored, Value, metric, ratio, ratio_or_zero
+from medimg.core.scored import (
+    Array,
+    Scored,
+    Value,
+    metric,
+    missing_class,
+    ratio_or_zero,
+    where_defined,
+)
 
 
 @metric(vectorised=True)
 def macro_f1(scored: Scored, weights: Array | None = None) -> Value:
     """Mean F1 over the classes, 0..1.
 
-    A class that is answered but has no image, or has images but is never answered, counts as 0,
-    and a class with neither is left out of the mean, as in scikit-learn (zero_division=0).
-    Undefined without images.
+    Undefined where a class has no image: a mean over the others would be another metric.
     """
     counts = scored.confusion(weights)
     right = counts.diagonal(axis1=-2, axis2=-1)
     each = ratio_or_zero(2 * right, counts.sum(axis=-2) + counts.sum(axis=-1))
-    present = counts.sum(axis=-1) + counts.sum(axis=-2) > 0
-    return ratio(each.sum(axis=-1), present.sum(axis=-1), NO_IMAGE)
+    images = counts.sum(axis=-1)
+    return where_defined(
+        each.mean(axis=-1), (images > 0).all(axis=-1), missing_class(scored, images)
+    )

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from medimg.core.scored import NO_IMAGE, Array, Scored, Value, metric, ratio, ratio_or_zero
+from medimg.core.scored import (
+    Array,
+    Scored,
+    Value,
+    metric,
+    missing_class,
+    ratio_or_zero,
+    where_defined,
+)
 
 
 @metric(vectorised=True)
 def macro_precision(scored: Scored, weights: Array | None = None) -> Value:
     """Mean precision over the classes, 0..1.
 
-    A class that is answered but has no image, or has images but is never answered, counts as 0,
-    and a class with neither is left out of the mean, as in scikit-learn (zero_division=0).
-    Undefined without images.
+    Undefined where a class has no image, or is never answered: its precision does not exist, and
+    a mean over the others would be another metric.
     """
     counts = scored.confusion(weights)
     right = counts.diagonal(axis1=-2, axis2=-1)
     each = ratio_or_zero(right, counts.sum(axis=-2))
-    present = counts.sum(axis=-1) + counts.sum(axis=-2) > 0
-    return ratio(each.sum(axis=-1), present.sum(axis=-1), NO_IMAGE)
+    images, answers = counts.sum(axis=-1), counts.sum(axis=-2)
+    defined = ((images > 0) & (answers > 0)).all(axis=-1)
+    silent = [scored.name(c) for c in range(scored.outputs) if not answers[..., c].all()]
+    reason = (
+        missing_class(scored, images)
+        if not (images > 0).all()
+        else f"no image was called {', '.join(silent)}"
+    )
+    return where_defined(each.mean(axis=-1), defined, reason)

@@ -109,7 +109,10 @@ def calibration_line(calibration: Mapping[str, Any]) -> str:
         if calibration.get(name) is not None
     ]
     why = f" ({calibration['reason']})" if calibration.get("reason") else ""
-    return f"Calibration: {', '.join(told)}{why}"
+    fitted = calibration.get("clipped") and calibration.get("intercept") is not None
+    clipped = calibration["notes"][-1] if fitted else ""
+    by = f"; 95 % intervals: {calibration['method']}" if calibration.get("method") else ""
+    return f"Calibration: {', '.join(told)}{why}{by}" + (f"\n  {clipped}" if clipped else "")
 
 
 def around(interval: Any) -> str:

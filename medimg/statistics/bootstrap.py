@@ -10,7 +10,16 @@ import numpy as np
 
 from medimg.core.errors import InputError
 from medimg.core.scored import Array, Scored, UndefinedMetric, suited
-from medimg.statistics.resampling import all_replicates, method_of, percentiles, why_no_interval
+from medimg.statistics.resampling import (
+    all_replicates,
+    method_of,
+    percentiles,
+    units_of,
+    why_no_interval,
+)
+
+# patients, of whom resamples are hardly more than permutations
+FEWEST = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,8 @@ def bootstrap_intervals(
             are drawn within their class.
         level: coverage in 0..1.
     Returns:
-        an Interval by name; no interval where more than 5 % of the resamples have no value, or
+        an Interval by name; no interval of fewer than five patients, where more than 5 % of the
+        resamples have no value, or
         where all have the same one (an AUROC of 1, say), which is no sign of certainty.
     Raises:
         InputError: not as many groups as images.
@@ -83,9 +93,10 @@ def several_intervals(
         for (scored, metrics), (values, _) in zip(several, told, strict=True)
     ]
     method = method_of(groups)
+    few = too_few(groups, images)
     return [
         {
-            name: interval(value, drawn[name], level, method)
+            name: interval(value, drawn[name], level, method, few)
             if name in drawn
             else Interval(None, None, None, method, reasons[name])
             for name, value in values.items()
@@ -116,10 +127,23 @@ def points(
     return values, reasons
 
 
-def interval(value: float | None, drawn: Array, level: float, method: str) -> Interval:
+def too_few(groups: Sequence[Any] | None, images: int) -> str | None:
+    """Why patients are too few to draw among; None where they are enough, or images are drawn."""
+    if groups is None:
+        return None
+    people = len(np.unique(units_of(groups, images)))
+    if people >= FEWEST:
+        return None
+    told = "1 patient" if people == 1 else f"{people} patients"
+    return f"{told}: an interval by patient needs {FEWEST} or more"
+
+
+def interval(
+    value: float | None, drawn: Array, level: float, method: str, few: str | None = None
+) -> Interval:
     """The percentile interval of the replicates, or the reason for none."""
     left_out = int((~np.isfinite(drawn)).sum())
-    reason = why_no_interval(drawn)
+    reason = few or why_no_interval(drawn)
     if reason is not None:
         return Interval(value, None, None, method, reason, left_out)
     return Interval(value, *percentiles(drawn, level), method, None, left_out)

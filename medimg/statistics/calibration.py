@@ -18,6 +18,10 @@ CLIP = 1e-7
 
 
 WALD = "Wald, logistic regression"
+LIFTED = (
+    "the calibration error is lifted by noise: of few images even perfect probabilities have one "
+    "above 0"
+)
 SANDWICH = "Wald with the sandwich variance by patient, logistic regression"
 
 
@@ -44,6 +48,8 @@ class Calibration:
             `reason` says why.
         bins: `{low, high, count, confidence, observed}` each, None in those of an empty bin.
         slope_ci95, intercept_ci95: (low, high), by `method`; None where there is no value.
+        clipped: probabilities of 0 and 1, which have no logit and were taken as CLIP from it.
+        notes: what a reader of these numbers has to know, in words.
     """
 
     ece: float | None
@@ -54,6 +60,8 @@ class Calibration:
     slope_ci95: tuple[float, float] | None = None
     intercept_ci95: tuple[float, float] | None = None
     method: str | None = None
+    clipped: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def calibration(
@@ -80,11 +88,13 @@ def calibration(
     gaps = [row["count"] * abs(row["confidence"] - row["observed"]) for row in held]
     error = sum(gaps) / len(scored) if len(scored) else None
     if scored.task != "binary":
-        return Calibration(error, None, None, rows, "slope and intercept are for two classes")
+        why = "slope and intercept are for two classes"
+        return Calibration(error, None, None, rows, why, notes=(LIFTED,))
     confidence, outcome = confidence_and_outcome(scored)
     slope: Fitted | None = None
     intercept: Fitted | None = None
     reason = None
+    clipped = int(((confidence < CLIP) | (confidence > 1 - CLIP)).sum())
     units = None if groups is None else units_of(groups, len(scored))
     try:
         intercept = calibration_intercept(confidence, outcome, units, level)
@@ -100,7 +110,17 @@ def calibration(
         slope.ci95 if slope else None,
         intercept.ci95 if intercept else None,
         (WALD if groups is None else SANDWICH) if intercept else None,
+        clipped,
+        (LIFTED, *([about_clipped(clipped)] if clipped and intercept else [])),
     )
+
+
+def about_clipped(count: int) -> str:
+    """What probabilities of exactly 0 or 1 do to slope and intercept, in words."""
+    told = (
+        "1 probability of 0 or 1 was" if count == 1 else f"{count:,} probabilities of 0 or 1 were"
+    )
+    return f"{told} taken as {CLIP:g} from it, having no logit: slope and intercept depend on that"
 
 
 def reliability(scored: Scored, bins: int = BINS) -> tuple[dict[str, Any], ...]:
@@ -152,9 +172,11 @@ def calibration_intercept(
     """a of the logistic fit outcome ~ a + logit(confidence).
 
     Raises:
-        UndefinedMetric: one outcome only.
+        UndefinedMetric: one outcome only, or no probability but 0 and 1.
     """
     check_both(outcome)
+    if ((confidence < CLIP) | (confidence > 1 - CLIP)).all():
+        raise UndefinedMetric("every probability is 0 or 1: none has a logit")
     offset = logit(np.clip(confidence, CLIP, 1 - CLIP))
     design = np.ones((len(offset), 1))
     beta = logistic_fit(design, outcome, offset)

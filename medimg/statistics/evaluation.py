@@ -23,6 +23,7 @@ UNKNOWN = (
     "patients are unknown, so that images are taken as independent: where patients have several, "
     "intervals are too narrow"
 )
+NO_PRIOR = "the class shares of training are not known, and those of this part would be cheating"
 STRATA = (
     "patients (images where they are unknown) are drawn among those that show the same classes: "
     "the prevalence is held as it is here, and intervals do not hold its uncertainty"
@@ -39,6 +40,7 @@ def evaluate_predictions(
     *,
     metrics: Metrics,
     prior: Sequence[float] | None = None,
+    prior_of: str = "train",
     columns: Mapping[str, Sequence[str | None]] | None = None,
     contents: Sequence[str] | None = None,
     pooling: str = "mean",
@@ -57,8 +59,9 @@ def evaluate_predictions(
         positive: number of the positive class in a two-class task, else None.
         threshold: an image is called positive from here on; None: the likeliest class.
         metrics: name to function; those about another kind of task are left out.
-        prior: Float[K], class shares of the training part, for the majority baseline; None takes
-            those of this part.
+        prior: Float[K], class shares of the training part, for the majority baseline; None: not
+            known, and what asks for probabilities has no value there.
+        prior_of: the part that they are of.
         columns: what each column that subgroups are made of says of each image.
         contents: the hash of each picture: copies of one are drawn together.
         pooling: a patient's probability: `mean` or `max` of that of the images.
@@ -86,7 +89,7 @@ def evaluate_predictions(
             "labels": list(classes),
             "counts": scored.confusion().astype(int).tolist(),
         },
-        "baseline": baseline(scored, metrics, prior),
+        "baseline": baseline(scored, metrics, prior, prior_of),
         "calibration": {
             **asdict(calibration(scored, groups=None if independent(units) else units)),
             **{n: rows[n]["value"] for n in ("brier", "log_loss") if n in rows},
@@ -174,11 +177,14 @@ def share(part: float, whole: float) -> float | None:
     return float(part / whole) if whole > 0 else None
 
 
-def baseline(scored: Scored, metrics: Metrics, prior: Sequence[float] | None) -> dict[str, Any]:
+def baseline(
+    scored: Scored, metrics: Metrics, prior: Sequence[float] | None, prior_of: str = "train"
+) -> dict[str, Any]:
     """What always answering the commonest class gives on the same images.
 
     Its probabilities are the class shares for every image: certainty would make the log loss
-    infinite for no better reason than arrogance.
+    infinite for no better reason than arrogance. Where the shares before this part are not known,
+    errors of probabilities have no value: this part's own would know what they are to predict.
     """
     counts = np.bincount(scored.labels, minlength=scored.outputs)
     shares = np.asarray(counts if prior is None else prior, dtype=np.float64)
@@ -191,8 +197,11 @@ def baseline(scored: Scored, metrics: Metrics, prior: Sequence[float] | None) ->
         scored.classes,
     )
     values, reasons = points(suited(metrics, constant), constant)
+    for name in values if prior is None else ():
+        if is_probability_error(metrics[name]):
+            values[name], reasons[name] = None, NO_PRIOR
     unsaid = "no interval is computed for the baseline"
-    told = "this part" if prior is None else "train"
+    told = "this part" if prior is None else prior_of
     method = f"always {scored.name(int(shares.argmax()))}, at the class shares of {told}"
     return {
         name: {
@@ -201,6 +210,12 @@ def baseline(scored: Scored, metrics: Metrics, prior: Sequence[float] | None) ->
         }
         for name, value in values.items()
     }
+
+
+def is_probability_error(function: Any) -> bool:
+    """Whether a metric is an error of the probabilities themselves: log loss, Brier, ECE."""
+    free = getattr(function, "threshold_free", False)
+    return bool(free and not getattr(function, "higher_is_better", True))
 
 
 def by_group(

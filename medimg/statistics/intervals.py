@@ -11,6 +11,7 @@ import numpy as np
 
 from medimg.core.scored import Array, Scored, suited
 from medimg.statistics.auroc_interval import auroc_interval
+from medimg.statistics.binned_error import binned_error_interval
 from medimg.statistics.bootstrap import Interval, points, several_intervals
 from medimg.statistics.wilson import wilson
 
@@ -31,7 +32,7 @@ def intervals(
     Images are independent where patients are unknown or have one image each. Then shares of
     images have Wilson's interval and AUROC DeLong's; else AUROC has Obuchowski's and all others
     the bootstrap by patient. A share of 0 or 1, at which the bootstrap stands still, has Wilson's
-    interval at the number of patients.
+    interval at the number of patients. The calibration error has that of `binned_error_interval`.
 
     Args:
         metrics: name to function; `share_of` and `area` of `medimg.core.scored.metric` tell what
@@ -51,7 +52,7 @@ def intervals_at(
 ) -> list[dict[str, Interval]]:
     """`intervals` of the same images at several thresholds, on the same resamples."""
     patients = None if independent(groups) else groups
-    known = [by_formula(scored, metrics, patients, level) for scored, metrics in several]
+    known = [by_formula(scored, metrics, patients, level, seed) for scored, metrics in several]
     rest = [
         (scored, {n: f for n, f in suited(metrics, scored).items() if n not in found})
         for (scored, metrics), found in zip(several, known, strict=True)
@@ -70,14 +71,16 @@ def intervals_at(
 
 
 def by_formula(
-    scored: Scored, metrics: Metrics, patients: Sequence[Any] | None, level: float
+    scored: Scored, metrics: Metrics, patients: Sequence[Any] | None, level: float, seed: int = 0
 ) -> dict[str, Interval]:
     """The intervals that need no resampling."""
     fitting = suited(metrics, scored)
     exact = {
         name: f
         for name, f in fitting.items()
-        if getattr(f, "area", False) or (getattr(f, "share_of", None) and patients is None)
+        if getattr(f, "area", False)
+        or getattr(f, "binned", None)
+        or (getattr(f, "share_of", None) and patients is None)
     }
     values, _ = points(exact, scored)
     found: dict[str, Interval] = {}
@@ -86,6 +89,9 @@ def by_formula(
             continue
         if getattr(exact[name], "area", False):
             found[name] = auroc_interval(scored, patients, level)
+        elif binned := getattr(exact[name], "binned", None):
+            gaps, bins = binned(scored)
+            found[name] = binned_error_interval(gaps, bins, patients, level, seed)
         else:
             images = int(exact[name].share_of(scored).sum())  # type: ignore[attr-defined]
             found[name] = share_interval(value, images, level, WILSON)

@@ -9,13 +9,14 @@ import numpy as np
 from scipy.special import ndtri
 
 from medimg.core.scored import Array, Scored, suited
-from medimg.statistics.bootstrap import points
+from medimg.statistics.bootstrap import FEWEST, points
 from medimg.statistics.metric_rows import metric_rows
 from medimg.statistics.resampling import (
     method_of,
     percentiles,
     replicates,
     resampled,
+    units_of,
     why_no_interval,
 )
 
@@ -57,7 +58,7 @@ def subgroups(
     for value, rows in rows_of.items():
         patients = None if groups is None else [groups[i] for i in rows]
         part = rows_only(scored, rows)
-        why = suppressed(part, least)
+        why = suppressed(part, least, found_patients(patients))
         found[value] = {
             "images": len(rows),
             "patients": None if patients is None else len(set(patients) - {None}),
@@ -81,8 +82,20 @@ def rows_only(scored: Scored, rows: Array) -> Scored:
     )
 
 
-def suppressed(part: Scored, least: int) -> str | None:
-    """Why a subgroup's numbers are not given; None where they are."""
+def found_patients(patients: Sequence[Any] | None) -> int | None:
+    """How many patients there are, those who are unknown counting as one an image."""
+    return None if patients is None else len(np.unique(units_of(patients, len(patients))))
+
+
+def suppressed(part: Scored, least: int, patients: int | None = None) -> str | None:
+    """Why a subgroup's numbers are not given; None where they are.
+
+    Args:
+        patients: of the subgroup, None where patients are unknown: fewer than FEWEST give none,
+            however many images they have.
+    """
+    if patients is not None and patients < min(least, FEWEST) and len(part) >= least:
+        return f"{patients} patient{'' if patients == 1 else 's'}: fewer than {FEWEST}"
     if len(part) < least:
         return f"{len(part)} image{'' if len(part) == 1 else 's'}: fewer than {least}"
     return None

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from medimg.core.errors import InputError, MedimgError
-from medimg.core.report import read_report
+from medimg.core.report import check_schema, read_report
 from medimg.core.runs import PREDICTION_FIELDS, RECIPE, REPORT, REWRITE, unfinished
 from medimg.core.scored import Array, Scored, check_probabilities
 from medimg.core.types import Finding
+from medimg.statistics.ranking import auroc_or_none
 
 TRAINED = ("train", "finetune")
 EVALUATED = "evaluate"
@@ -312,6 +313,7 @@ def entry_of(
             REWRITE,
         )
     trained = training["result"] if training else {}
+    check_schema(place / REPORT, evaluation)
     environment = ((training or evaluation).get("environment") or {}).get("backend") or {}
     return Entry(
         name=folder.name or folder.resolve().name,
@@ -336,6 +338,23 @@ def entry_of(
         if told.get("predictions")
         else None,
     )
+
+
+def contradicted(entry: Entry) -> str:
+    """What a report gives that its predictions don't, accuracy or AUROC; empty where they agree."""
+    scored, place = entry.scored(), entry.place()
+    told = {"accuracy": float((scored.decided == scored.labels).mean())}
+    if place is not None:
+        area = auroc_or_none(scored.labels == place, scored.probabilities[:, place])
+        told |= {"auroc": area} if area is not None else {}
+    for name, value in told.items():
+        stated = (entry.metrics.get(name) or {}).get("value")
+        if stated is not None and abs(stated - value) > 1e-6:
+            return (
+                f"its report gives {name} {stated:.3f}, its predictions give {value:.3f}: one of "
+                f"the two was changed; {REWRITE}"
+            )
+    return ""
 
 
 def recipe_in(folder: Path) -> dict[str, Any]:
@@ -411,7 +430,7 @@ def gather(
     same = []
     for entry in entries:
         entry = with_classes_of(reference, entry)
-        why = difference(reference, entry, split)
+        why = difference(reference, entry, split) or contradicted(entry)
         if why:
             refused.append({"run": entry.name, "why": why})
         else:

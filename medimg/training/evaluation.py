@@ -96,7 +96,7 @@ class Subject:
         positive: the class that sensitivity is about, None in a task without one.
         val: predictions on validation, for what is chosen there; None where there are none.
         threshold: what was kept for it in training.
-        prior: Float[K], class shares of the training part, None where they are not known.
+        prior: Float[K], class shares of the part `prior_of`, None where they are not known.
     """
 
     name: str
@@ -105,6 +105,7 @@ class Subject:
     val: Predictions | None = None
     threshold: Mapping[str, Any] | None = None
     prior: Sequence[float] | None = None
+    prior_of: str = "train"
 
 
 def subject_of(run: Run) -> Subject:
@@ -156,6 +157,7 @@ def evaluation(
         resamples=resamples,
         metrics=metrics,
         prior=subject.prior,
+        prior_of=subject.prior_of,
         columns=columns,
         contents=predictions.sha256,
         least=least,

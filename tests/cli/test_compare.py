@@ -829,3 +829,39 @@ def test_verify_reports_are_versions_of_a_dataset(medimg, draw_folder, tmp_path)
     assert shown.startswith("new beside old. The data are not the same.")
     again = medimg("compare", "runs/old", "runs/old")
     assert again.code == 2  # one report twice
+
+
+def test_quiet_leaves_the_table_that_was_asked_for(medimg, drawn):
+    labels, scores = drawn
+    for name in "ab":
+        fabricate(name, scores(1), labels)
+    line = ("compare", "runs/a", "runs/b", "-q")
+    answer = medimg(*line, "--format", "md")
+    assert answer.out.startswith("|    | run ") and answer.err == ""
+    assert medimg(*line, "--format", "csv").out.startswith("run,mark,")
+    assert medimg(*line).out == ""
+
+
+@pytest.mark.parametrize("schema", ["medimg.report/2", "medimg.report/0"])
+def test_reports_of_another_schema_are_refused(medimg, drawn, schema):
+    labels, scores = drawn
+    for name in "abc":
+        fabricate(name, scores(1), labels)
+    file = Path("runs/c/report.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"schema": schema}))
+    result = medimg("compare", "runs/a", "runs/b", "runs/c", "--json").report["result"]
+    (row,) = result["refused"]
+    assert f"is of the schema {schema}, this medimg reads medimg.report/1" in row["why"]
+
+
+def test_a_report_that_its_predictions_contradict_is_refused(medimg, drawn):
+    labels, scores = drawn
+    for name in "abc":
+        fabricate(name, scores(1), labels)
+    file = Path("runs/c/evaluate/test/report.json")
+    report = json.loads(file.read_text())
+    report["result"]["metrics"]["auroc"]["value"] = 0.99
+    file.write_text(json.dumps(report))
+    result = medimg("compare", "runs/a", "runs/b", "runs/c", "--json").report["result"]
+    (row,) = result["refused"]
+    assert "its report gives auroc 0.990, its predictions give 0." in row["why"]

@@ -181,6 +181,11 @@ def test_one_class_present():
         "auroc": "no image of ill in this part",
         "average_precision": "no image of ill in this part",
         "balanced_accuracy": "no image of ill in this part",
+        "cohen_kappa": "every image has the same class",
+        "f1": "no positive image in this part",
+        "macro_f1": "no image of ill in this part",
+        "macro_precision": "no image of ill in this part",
+        "macro_recall": "no image of ill in this part",
         "mcc": "every image has the same class or gets the same answer",
         "sensitivity": "no positive image in this part",
     }
@@ -197,9 +202,9 @@ def test_constant_scores_and_one_answer():
     assert METRICS["average_precision"](scored) == 0.25
     assert METRICS["f1"](scored) == 0
     assert METRICS["cohen_kappa"](scored) == 0
-    assert METRICS["macro_precision"](scored) == pytest.approx(0.375)
     reasons = undefined(scored)
-    assert set(reasons) == {"precision", "mcc"}
+    assert set(reasons) == {"precision", "macro_precision", "mcc"}
+    assert reasons["macro_precision"] == "no image was called class 1"
     assert reasons["precision"] == "no image was called positive"
     assert Scored([0], [[0.5, 0.5]], 1, 0.5).decided.tolist() == [1]  # p >= threshold
 

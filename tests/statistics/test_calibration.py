@@ -77,13 +77,28 @@ def test_the_class_that_is_positive_is_the_one_judged():
     assert calibration(turned).intercept == pytest.approx(-calibration(scored).intercept)
 
 
-def test_saturated_probabilities_give_finite_numbers():
+def test_probabilities_of_0_and_1_alone_have_no_slope():
+    """Whatever came out would be a number of the clipping, not of the model."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 300)
     p = np.where(rng.random(300) < 0.85, labels, 1 - labels).astype(float)
     scored = Scored(labels, np.c_[1 - p, p], 1, 0.5)
     found = calibration(scored)
-    assert (found.slope, found.intercept) == pytest.approx(by_statsmodels(scored), abs=1e-5)
+    assert (found.slope, found.intercept, found.intercept_ci95) == (None, None, None)
+    assert found.reason == "every probability is 0 or 1: none has a logit"
+    assert found.clipped == 300
+
+
+def test_some_probabilities_of_0_or_1_are_said():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 300)
+    p = np.clip(expit(2 * labels - 1 + rng.normal(size=300)), 0.01, 0.99)
+    p[:3], labels[:3] = 1.0, 0
+    found = calibration(Scored(labels, np.c_[1 - p, p], 1, 0.5))
+    assert found.clipped == 3 and "3 probabilities of 0 or 1 were taken" in found.notes[-1]
+    assert found.slope == pytest.approx(
+        by_statsmodels(Scored(labels, np.c_[1 - p, p], 1, 0.5))[0], abs=1e-5
+    )
 
 
 def test_nearly_all_saturated_and_wrong():

@@ -112,9 +112,16 @@ def test_several_classes():
 def test_majority_baseline():
     labels, p = images(4, 200, 2)
     share = labels.mean()
-    found = evaluate(labels, p)["baseline"]
+    # shares of nothing but this part would know what they are to predict
+    unknown = evaluate(labels, p)["baseline"]
+    assert {n for n, row in unknown.items() if row["value"] is None} == {
+        "log_loss", "brier", "ece", "npv", "mcc", "macro_precision",
+    }  # fmt: skip
+    assert "would be cheating" in unknown["ece"]["reason"]
+    assert unknown["accuracy"]["value"] == pytest.approx(share)
+    assert unknown["accuracy"]["method"] == "always PNEUMONIA, at the class shares of this part"
+    found = evaluate(labels, p, prior=[1 - share, share])["baseline"]
     value = {name: row["value"] for name, row in found.items()}
-    assert found["accuracy"]["method"] == "always PNEUMONIA, at the class shares of this part"
     assert value["accuracy"] == pytest.approx(share)
     assert value["balanced_accuracy"] == value["auroc"] == 0.5
     assert value["average_precision"] == pytest.approx(share)

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 from medimg.core.scored import Scored
 from medimg.metrics.accuracy import accuracy
 from medimg.metrics.auroc import auroc
+from medimg.metrics.balanced_accuracy import balanced_accuracy
 from medimg.statistics.intervals import intervals
 from medimg.statistics.subgroups import UNKNOWN, ranges, subgroups
 
@@ -128,3 +129,25 @@ def test_ages_are_cut_into_quarters_and_words_are_not():
     assert ranges(["1", "2", "1"]) == ["1", "2", "1"]
     views = [f"view {i}" for i in range(30)]
     assert ranges(views) == views
+
+
+def test_few_patients_have_no_numbers_however_many_images():
+    scored, view = images(0, 80)
+    patients = [f"p{n % 2}" if v else f"q{n}" for n, v in enumerate(view)]
+    values = ["many" if v == 0 else "few" for v in view]
+    found = subgroups(scored, values, patients, BOTH, resamples=100)["groups"]
+    assert found["few"]["suppressed"] == "2 patients: fewer than 5"
+    assert found["few"]["metrics"] == {} and found["many"]["metrics"]
+
+
+def test_two_patients_have_no_interval():
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    p = rng.random(60)
+    scored = Scored(labels, np.c_[1 - p, p], 1, 0.5)
+    groups = [f"p{n // 30}" for n in range(60)]
+    found = intervals(scored, {"balanced_accuracy": balanced_accuracy}, groups, 200)
+    assert found["balanced_accuracy"].bounds is None
+    assert found["balanced_accuracy"].reason == (
+        "2 patients: an interval by patient needs 5 or more"
+    )
