@@ -185,6 +185,10 @@ def jpeg_header(data: bytes) -> Header:
     return Header(JPEG, None, None, None)
 
 
+# bits a sample: whole numbers or floating point, both are said
+DEEP = (16, 32, 64)
+
+
 def tiff_header(data: bytes) -> Header:
     """Size, depth and samples from the first directory; whether its strips or tiles are there."""
     try:
@@ -201,7 +205,7 @@ def tiff_header(data: bytes) -> Header:
     ]
     summed = fields.get(259, [0])[0] in DEFLATED
     mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(samples)
-    mode = f"{mode};16" if depth == 16 and mode else mode
+    mode = f"{mode};{depth}" if depth in DEEP and mode else mode
     return Header(
         TIFF,
         width or None,

@@ -319,6 +319,12 @@ def beside(opened: Opened) -> dict[str, Any]:
     return said
 
 
+def plain_mode(image: np.ndarray) -> str:
+    """L or RGB, with the depth where that is not 8 bits."""
+    mode = "L" if image.ndim == 2 else "RGB"
+    return mode if image.itemsize == 1 else f"{mode};{8 * image.itemsize}"
+
+
 def as_bgr(image: np.ndarray) -> np.ndarray:
     """An array's pixels in the order that cv2 decodes to, so that hashes agree."""
     return image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
@@ -340,7 +346,7 @@ def measured(images: list[np.ndarray], known: list[dict[str, Any]]) -> list[Raw]
     small = [shrunk(level) for level in levels]
     raws = []
     for place, (image, own, level) in enumerate(zip(images, known, levels, strict=True)):
-        own["mode"] = own.get("mode") or ("L" if image.ndim == 2 else "RGB")
+        own["mode"] = own.get("mode") or plain_mode(image)
         own["height"], own["width"] = level.shape
         own["grey"], own["pixel_hash"] = greys[place][1], hashes[place]
         whole = None if len(level) < 2 * COUNTED_ROWS else mean_and_spread_of(level)

@@ -184,7 +184,7 @@ def summary(study: Study, words: Words) -> Iterator[Block]:
         evaluated = words("value.evaluated", split=words.part(result["split"]), images=images)
         if study.is_external:
             evaluated += f" ({study.tested.get('name')})"
-    looks = result.get("test_looks")
+    looks = study.test_looks
     yield facts(
         [
             ("model", study.model),
@@ -790,17 +790,17 @@ def subgroup(
         if gap := gaps.get(name):
             bounds = words.interval(gap.get("ci95"))
             chance = bool(gap.get("ci95")) and gap["ci95"][0] <= 0
-            yield Text(
-                words(
-                    "say.gap_chance" if chance else "say.gap",
-                    metric=words.metric(name),
-                    highest=gap["highest"],
-                    lowest=gap["lowest"],
-                    value=words.number(gap["value"]),
-                    interval=f" ({bounds})" if bounds else "",
-                ),
-                "soft",
+            told = words(
+                "say.gap_chance" if chance else "say.gap",
+                metric=words.metric(name),
+                highest=gap["highest"],
+                lowest=gap["lowest"],
+                value=words.number(gap["value"]),
+                interval=f" ({bounds})" if bounds else "",
             )
+            if (gap.get("differences") or 1) > 1:
+                told += " " + words("say.gap_largest", count=words.count(gap["differences"]))
+            yield Text(told, "soft")
     hidden = [str(value) for value, group in groups.items() if group.get("suppressed")]
     if hidden:
         yield Text(words("say.suppressed", names=words.listed(hidden, 12)), "soft")
@@ -893,8 +893,8 @@ def limits(study: Study, words: Words) -> Iterator[Block]:
         yield Text(words("limit.few_patients", count=words.count(result["groups"])))
     if study.training and not study.is_external:
         yield Text(words("limit.one_source"))
-    if (result.get("test_looks") or 0) > 1:
-        yield Text(words("limit.looks", count=words.count(result["test_looks"])))
+    if study.test_looks > 1:
+        yield Text(words("limit.looks", count=words.count(study.test_looks)))
     per_class = result.get("per_class") or {}
     support: dict[str, int] = {n: int(row.get("support") or 0) for n, row in per_class.items()}
     for name, count in support.items():

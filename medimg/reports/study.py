@@ -114,6 +114,19 @@ class Study:
         others = {str(d.get("name")) for d in tested if d.get("fingerprint") not in (None, own)}
         return sorted(others)
 
+    @cached_property
+    def test_looks(self) -> int:
+        """How often the evaluated images have been looked at as test by all that lies beside the
+        run, as of now; 0 for other parts."""
+        told = self.evaluated.get("test_looks") or 0
+        if not told or self.place is None or self.predictions is None:
+            return int(told)
+        from medimg.training.ledger import looks, pictures_of
+
+        runs = self.folder.resolve().parent
+        counted = looks([runs], str(self.evaluated["split"]), pictures_of(self.predictions))
+        return max(int(told), counted.times)
+
     @property
     def seen_before(self) -> int:
         """How many of the evaluated images training or validation had seen, by their content."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 from medimg.core.errors import InputError, UsageError
 from medimg.core.runs import Predictions, predictions_of
 from medimg.core.types import DatasetIndex, Finding, Sample
+from medimg.datasets._table import delimiter_of
 
 NAMES = ("path", "file", "filename", "file_name", "image", "image_path", "image_id", "id", "name")
 ONE_PROBABILITY = ("probability", "prob", "score", "p", "y_prob", "y_score", "y_pred")
@@ -89,10 +91,11 @@ def told(classes: tuple[str, ...] | None) -> str:
 
 def read_table(file: Path) -> Given:
     try:
-        with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as text:
-            reader = csv.DictReader(text)
-            heading = [str(c) for c in reader.fieldnames or ()]
-            lines = [(reader.line_num, cells) for cells in reader]
+        text = text_of(file.read_bytes())
+        delimiter = delimiter_of(text)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+        heading = [str(c) for c in reader.fieldnames or ()]
+        lines = [(reader.line_num, cells) for cells in reader]
     except (OSError, csv.Error) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{file} can't be read: {why}", COLUMNS) from error
@@ -106,8 +109,22 @@ def read_table(file: Path) -> Given:
             COLUMNS,
         )
     classes, columns = probability_columns(file, heading, names)
+    if delimiter == ";":
+        lines = [(line, cells | with_points(cells, columns)) for line, cells in lines]
     rows = [row_of(file, line, cells, image, columns) for line, cells in lines]
     return Given(classes, tuple(rows))
+
+
+def text_of(data: bytes) -> str:
+    """UTF-8 or UTF-16; bytes of file names that are neither stay as they are."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace")
+    return data.decode("utf-8-sig", "surrogateescape")
+
+
+def with_points(cells: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str]:
+    """Numbers as they are written where the decimal sign is a comma, with a point instead."""
+    return {column: (cells.get(column) or "").replace(",", ".") for column in columns}
 
 
 def probability_columns(

@@ -222,6 +222,20 @@ def test_probabilities_rounded_to_three_places(judged, rows):
     assert judged(rounded).code == 0
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_table_as_a_spreadsheet_saves_it_where_decimals_have_commas(
+    medimg, judged, rows, phantoms, encoding
+):
+    plain = result_of(judged(rows, "--json"))
+    lines = [";".join(rows[0])]
+    for row in rows:
+        name, *numbers = row.values()
+        lines.append(";".join([name, *(number.replace(".", ",") for number in numbers)]))
+    Path("sheet.csv").write_text("\r\n".join(lines), encoding=encoding)
+    answer = medimg("evaluate", "--predictions", "sheet.csv", phantoms, *QUICK, "--json")
+    assert result_of(answer)["metrics"] == plain["metrics"]
+
+
 def test_a_run_and_predictions_at_once(medimg, phantoms, rows):
     answer = medimg("evaluate", "runs/one", phantoms, "--predictions", write(rows))
     assert answer.code == 2 and "without a RUN" in answer.err

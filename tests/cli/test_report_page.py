@@ -128,6 +128,14 @@ def test_predictions_made_elsewhere_claim_nothing_about_training(medimg, runs, p
     assert "- [ ] 9a." in text
 
 
+def test_looks_are_counted_when_the_page_is_made(page, runs):
+    before = re.search(r"looked at ([\d,]+) times", text_of(page()))
+    for name in ("again", "once-more"):
+        shutil.copytree(runs / "one", runs / name)
+    after = re.search(r"looked at ([\d,]+) times", text_of(page()))
+    assert int(after[1]) >= (int(before[1]) if before else 1) + 2
+
+
 def test_the_majority_sentence_names_the_class_that_its_number_is_of(page, runs):
     def taught_otherwise(report):
         report["dataset"]["splits"]["train"] = {"NORMAL": 90, "PNEUMONIA": 10}
@@ -275,7 +283,7 @@ def test_subgroups_are_shown_with_their_gap(page, runs):
         cell = {"value": 0.9, "ci95": [0.8, 0.95], "method": "x", "n": 9, "reason": None}
         group = {"images": 9, "patients": 4, "classes": {}, "suppressed": None}
         few = {"images": 2, "patients": 1, "classes": {}, "metrics": {}, "suppressed": "2 images"}
-        gap = {"value": 0.05, "highest": "F", "lowest": "M", "ci95": [-0.1, 0.2]}
+        gap = {"value": 0.05, "highest": "F", "lowest": "M", "ci95": [-0.1, 0.2], "differences": 3}
         report["result"]["subgroups"] = {
             "sex": {
                 "groups": {
@@ -290,7 +298,8 @@ def test_subgroups_are_shown_with_their_gap(page, runs):
     edit_report(runs / "one/evaluate/test/report.json", grouped)
     seen = text_of(page())
     assert "By sex group images patients AUROC F 9 4 0.90 (0.80 to 0.95)" in seen
-    assert "AUROC: F is 0.050 above M (-0.100 to 0.200), which may be chance." in seen
+    assert "AUROC: F is 0.050 above M (-0.100 to 0.200), which may be chance. It is the " in seen
+    assert "largest of 3 differences" in seen
     assert "Not shown: ?." in seen
     assert "Subgroups by sex: see Subgroups." in seen
 

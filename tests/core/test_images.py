@@ -116,6 +116,7 @@ def test_an_array_that_is_no_picture_is_refused():
         ("TIFF", "L", "L"),
         ("TIFF", "RGB", "RGB"),
         ("TIFF", "I;16", "L;16"),
+        ("TIFF", "F", "L;32"),
         ("WEBP", "RGB", "RGB"),
         ("WEBP", "RGBA", "RGBA"),
         ("PPM", "L", "L"),

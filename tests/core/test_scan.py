@@ -98,6 +98,12 @@ def test_colour_files_and_arrays_agree(tmp_path, rgb):
     assert (array.mode, array.format, array.size_bytes) == ("RGB", "ARRAY", rgb.nbytes)
 
 
+def test_a_deep_array_is_told_from_one_of_bytes(grey):
+    kinds = {"deep": grey.astype(np.uint16) * 257, "plain": grey}
+    records = scan(index_of(Arrays(kinds), list(kinds)))
+    assert {path: r.mode for path, r in records.items()} == {"deep": "L;16", "plain": "L"}
+
+
 def test_one_pixel_makes_another_picture(grey, rgb):
     other, third = grey.copy(), rgb.copy()
     other[3, 4] ^= 1
