@@ -41,6 +41,7 @@ class Work:
         training: what stands in the report of how the model came about.
         next_step: the command that a reader would go on with.
         columns: what each column of --by says of each image.
+        trained: the `result` of the training's report, whose learning curves are drawn again.
     """
 
     subject: Subject
@@ -55,6 +56,7 @@ class Work:
     external: dict[str, Any] | None = None
     runtime: RuntimeInfo | None = None
     temperature: dict[str, Any] | None = None
+    trained: Mapping[str, Any] | None = None
 
 
 def fingerprint_of(index: DatasetIndex, records: Any) -> str:

@@ -75,6 +75,7 @@ def of_run(job: Job, run: Run, dataset: str | None, asked: Asked) -> Work:
         None if own else external_of(job, run, data, asked),
         evaluated.runtime,
         used_temperature(run, operating),
+        run.report.get("result"),
     )
 
 

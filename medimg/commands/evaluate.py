@@ -182,6 +182,7 @@ def judge(job: Job, work: Work, plots: bool = True, **settings: Any) -> dict[str
     from medimg.core.runs import write_predictions
     from medimg.reports.plots import is_phantom
     from medimg.reports.plots_evaluation import evaluation_plots
+    from medimg.reports.plots_training import learning_curves
     from medimg.training.conclusions import validation_metrics
     from medimg.training.evaluation import evaluation
     from medimg.training.ledger import digest_of, linear_baseline, looks, pictures_of
@@ -212,6 +213,9 @@ def judge(job: Job, work: Work, plots: bool = True, **settings: Any) -> dict[str
         if plots
         else []
     )
+    if plots and work.trained:
+        dataset = str((work.training.get("recipe") or {}).get("dataset") or "")
+        pictures += learning_curves(work.trained, Path(dataset).name, phantom, job.folder)
     return {
         "split": work.predictions.split,
         "unit": "image",

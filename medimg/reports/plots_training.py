@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medimg.reports.plots import CLASS_COLOURS, GREY, figure, is_phantom, save
+
+HISTORY = "plots/history.png"
 
 if TYPE_CHECKING:
     from medimg.core.types import DatasetIndex
@@ -49,12 +52,24 @@ def lr_curve(found: Agreed, path: Path, index: DatasetIndex) -> None:
 
 def run_plots(finished: Finished, experiment: Experiment, folder: Path) -> list[str]:
     """The run's plots; their paths relative to the folder."""
-    history(finished.result["history"], finished.result, experiment, folder / "plots/history.png")
-    return ["plots/history.png"]
+    index = experiment.data.index
+    return learning_curves(finished.result, index.name, is_phantom(index), folder)
+
+
+def learning_curves(
+    result: Mapping[str, Any], dataset: str, phantom: bool, folder: Path
+) -> list[str]:
+    """The learning curves of a training report's `result`; none without an epoch."""
+    columns = result.get("history") or {}
+    if not columns.get("epoch"):
+        return []
+    title = f"{result['model']} on {dataset}"
+    history(columns, result["best_epoch"], folder / HISTORY, title, phantom)
+    return [HISTORY]
 
 
 def history(
-    columns: dict[str, list[Any]], result: dict[str, Any], experiment: Experiment, path: Path
+    columns: Mapping[str, list[Any]], best_epoch: int, path: Path, title: str, phantom: bool
 ) -> None:
     """Loss, validation metrics and learning rate by epoch, the best epoch marked."""
     fig, axes = figure(3, width=11.0, height=3.6)
@@ -72,15 +87,10 @@ def history(
             axis.plot(
                 epochs, values, marker="o", markersize=3, color=CLASS_COLOURS[number], label=words
             )
-        axis.axvline(result["best_epoch"], color=GREY, linestyle=":", label="best epoch")
+        axis.axvline(best_epoch, color=GREY, linestyle=":", label="best epoch")
         axis.set_xlabel("epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set_title(label)
         axis.legend(frameon=False)
     axes[2].set_yscale("log")
-    name = experiment.data.index.name
-    save(
-        fig,
-        path,
-        title=f"{result['model']} on {name}",
-        phantom=is_phantom(experiment.data.index),
-    )
+    save(fig, path, title=title, phantom=phantom)

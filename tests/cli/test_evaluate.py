@@ -372,7 +372,9 @@ def test_few_images_allow_no_conclusion(medimg, runs):
 def test_the_pictures_of_an_evaluation(medimg, runs):
     line = ("--resamples", "100", "--json", "--name", "pictures")
     result = medimg("evaluate", "runs/two", *line).report["result"]
-    wanted = "confusion reliability scores roc precision-recall thresholds examples mistakes"
+    wanted = (
+        "confusion reliability scores roc precision-recall thresholds examples mistakes history"
+    )
     assert result["artifacts"] == ["predictions.csv", *(f"plots/{n}.png" for n in wanted.split())]
     for name in result["artifacts"][1:]:
         pixels = cv2.imread(f"runs/two/evaluate/pictures/{name}")
