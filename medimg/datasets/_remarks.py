@@ -13,7 +13,7 @@ from medimg.datasets._table import Row, Table
 
 def missing_files(table: Table, column: str, missing: Sequence[Row]) -> Finding:
     """Rows that name no image that is there."""
-    cells = [row.cells.get(column, "") for row in missing]
+    cells = [row.cells.get(column, "").strip().split("\n")[0] for row in missing]
     places = zip(cells, missing, strict=True)
     return Finding(
         "csv-missing-files",

@@ -95,14 +95,20 @@ class Reading:
                 paths.append(path)
         if not rows:
             raise self._none_present()
+        if not self.own:
+            # told as what an open quotation mark swallows
+            missing = [row for row in missing if "\n" not in self._image_cell(row).strip()]
         if missing:
             self.findings.append(remarks.missing_files(self.table, self.columns.image, missing))
         if self.masks and extension:
             self.findings.append(remarks.masks_left_out(sorted(self.masks), extension))
         return rows, paths
 
+    def _image_cell(self, row: Row) -> str:
+        return row.cells.get(self.columns.image, "")
+
     def _find(self, row: Row) -> Match | None:
-        cell = row.cells.get(self.columns.image, "")
+        cell = self._image_cell(row)
         if not self.own:
             return self.pictures.find(cell, row.split)
         file = cell.rpartition(MEMBER)[0] if MEMBER in cell else cell

@@ -8,10 +8,13 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from medimg.api import Finding, InputError, is_image_name
 from medimg.core.index import INDEX_HEADER, MOST_ITEMS
+from medimg.datasets._above_header import lines_above, remarks_above
+from medimg.datasets._long_rows import settled
 
 DELIMITERS = ",;\t|"
 # Latin-1 with the printable characters that Windows put in its gaps
@@ -25,7 +28,7 @@ BLANK = {"", "nan", "null", "n/a", "na", "<na>", "#n/a"}
 
 @dataclass
 class Row:
-    """One row: its cells by column, its file and the line where it ends."""
+    """One row: its cells by column, its file and the line where it begins."""
 
     cells: dict[str, str]
     file: Path
@@ -95,10 +98,14 @@ def read_table(path: Path) -> Table:
     """The table in a CSV file.
 
     Raises:
-        InputError: it can't be read, is no text, has no rows, or a row is longer than the header.
+        InputError: it can't be read, is no text, has no rows, or a row is longer than the header
+            and can't be read for certain.
     """
     text, findings = decoded(path)
-    rows = parsed(path, text)
+    above = lines_above(text, delimiter_of)
+    delimiter = delimiter_of("".join(islice(io.StringIO(text, newline=""), above, above + 50)))
+    rows = parsed(path, text, delimiter, above)
+    findings += remarks_above(path, text, above)
     if not rows:
         raise InputError(f"{path} is empty", "A table needs a header and a row an image.")
     header, *body = rows
@@ -110,8 +117,11 @@ def read_table(path: Path) -> Table:
         names, headings = distinct([cell.strip() for cell in header[1]])
     if not body:
         raise InputError(f"{path} has a header and no rows", "A table needs a row an image.")
-    table = Table((path,), tuple(names), [row_of(path, names, *line) for line in body], findings)
-    table.findings += short_rows(path, len(names), body)
+    findings += short_rows(path, len(names), body)
+    body, too_long = settled(path, len(names), body, delimiter)
+    findings += too_long
+    made = [Row(dict(zip(names, cells, strict=False)), path, line) for line, cells in body]
+    table = Table((path,), tuple(names), made, findings)
     for heading in dict.fromkeys(headings.values()):
         join_equal(table, [c for c, name in headings.items() if name == heading], heading)
     table.findings += garbled(path, text, table.rows)
@@ -158,20 +168,6 @@ def join_equal(table: Table, columns: Sequence[str], heading: str) -> None:
     for row in table.rows:
         found = [row.cells.pop(column) for column in columns if column in row.cells]
         row.cells |= dict.fromkeys([heading] * bool(found), found[0] if found else "")
-
-
-def row_of(path: Path, names: Sequence[str], line: int, cells: Sequence[str]) -> Row:
-    """One row, by column."""
-    while len(cells) > len(names) and not cells[-1].strip():
-        cells = cells[:-1]
-    if len(cells) > len(names):
-        raise InputError(
-            f"{path.name} line {line} has {len(cells)} cells and the header {len(names)}",
-            "A cell that holds the delimiter needs quotes round it."
-            if len(names) > 1
-            else "The first line may be a title or a remark: the first line is to be the header.",
-        )
-    return Row(dict(zip(names, cells, strict=False)), path, line)
 
 
 def decoded(path: Path) -> tuple[str, list[Finding]]:
@@ -241,14 +237,25 @@ def mended(cell: str) -> str | None:
     return None
 
 
-def parsed(path: Path, text: str) -> list[tuple[int, list[str]]]:
-    """(line, cells) of every line that is not empty."""
+def parsed(path: Path, text: str, delimiter: str, above: int = 0) -> list[tuple[int, list[str]]]:
+    """(line, cells) of every row that is not empty; the line is where it begins.
+
+    Args:
+        above: lines to leave out before the header.
+    """
     csv.field_size_limit(2**27)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text))
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=delimiter)
+    rows = []
     try:
-        return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        begins = 1
+        for row in reader:
+            if begins > above and any(cell.strip() for cell in row):
+                rows.append((begins, row))
+            begins = reader.line_num + 1
     except csv.Error as error:
         raise InputError(f"{path.name} line {reader.line_num} is no CSV: {error}") from error
+    return rows
 
 
 def delimiter_of(text: str) -> str:

@@ -126,7 +126,16 @@ def test_a_quotation_mark_that_is_not_closed(dataset):
     index = read(dataset(IMAGES, labels=text))
     (finding,) = found(index, "csv-encoding")
     assert finding.severity == "error" and "2 lines are swallowed" in finding.message
+    assert finding.items == ({"file": "labels.csv", "line": 3},)
     assert len(index) == 2
+
+
+def test_a_quotation_mark_that_swallows_a_row_of_the_image_is_told_once(dataset):
+    text = 'image,label\na.png,yes\n"b.png,no\nc.png,yes\nd.png,no\n'
+    index = read(dataset(IMAGES, labels=text))
+    (finding,) = found(index, "csv-encoding")
+    assert "labels.csv line 3" in finding.message and "\n" not in finding.message
+    assert not found(index, "csv-missing-files")
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
@@ -146,8 +155,53 @@ def test_quoted_notes_with_commas_and_line_ends(dataset):
 
 
 def test_a_row_longer_than_the_header(dataset):
-    with pytest.raises(InputError, match="labels.csv line 3 has 3 cells and the header 2"):
+    with pytest.raises(InputError, match="1 row has more cells than the header.*: line 3") as error:
         read(dataset(IMAGES[:2], labels="image,label\na.png,yes\nb.png,no, maybe\n"))
+    assert "needs quotes" in error.value.hint
+
+
+EIGHT = [f"im/{name}.png" for name in "abcdefgh"]
+VIEWS = "".join(f"{n}.png,{'yes' if n < 'd' else 'no'},n{n},{'AP' if n < 'f' else 'PA'}\n"
+                for n in "abcdefg")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "cells"),
+    [
+        ("h.png,no,seen,PA,more,and more", {"note": "seen", "view": "PA"}),
+        ("h.png,no,one, two,PA", {"note": "one, two", "view": "PA"}),
+    ],
+    ids=["behind-the-end", "a-delimiter-without-quotes"],
+)
+def test_a_row_too_long_is_read_where_one_way_fits(dataset, row, cells):
+    root = dataset(EIGHT, labels=f"image,label,note,view\n{VIEWS}{row}\n")
+    index = read(root, label="label", group="none")
+    (finding,) = found(index, "csv-encoding")
+    assert (finding.severity, finding.count) == ("warning", 1) and "4)" in finding.message
+    assert finding.items == ({"file": "labels.csv", "line": 9},) and "blank" not in finding.message
+    (last,) = [s for s in index.samples if s.path == "im/h.png"]
+    assert (last.label, last.columns) == ("no", cells)
+
+
+def test_what_two_ways_of_reading_say_otherwise_is_blank(dataset):
+    rows = "".join(f"{n}.png,{'yes' if n < 'd' else 'no'},p{n}\n" for n in "abcdefg")
+    root = dataset(EIGHT, labels=f"image,label,patient\n{rows}h.png,no,p8,p9\n")
+    index = read(root)
+    (last,) = [s for s in index.samples if s.path == "im/h.png"]
+    assert (last.label, last.group) == ("no", None)
+    assert "in 1 row a cell is read as blank" in found(index, "csv-encoding")[0].message
+
+
+def test_a_class_that_no_other_row_has_is_not_made_of_a_long_row(dataset):
+    rows = f"image,label,note,view\n{VIEWS}h.png,no or yes, maybe,nh,PA\n"
+    with pytest.raises(InputError, match="can't be told: line 9"):
+        read(dataset(EIGHT, labels=rows))
+
+
+def test_a_column_that_has_no_heading_is_told(dataset):
+    with pytest.raises(InputError, match=r"every row has more cells \(3\)") as error:
+        read(dataset(IMAGES[:2], labels="image,label\n1,a.png,yes\n2,b.png,no\n"))
+    assert "a name" in error.value.hint
 
 
 def test_rows_shorter_than_the_header_are_named(dataset):
@@ -159,9 +213,41 @@ def test_rows_shorter_than_the_header_are_named(dataset):
     assert not found(read(dataset(IMAGES[:2], labels=every)), "csv-encoding")
 
 
-def test_a_remark_above_the_header_is_told(dataset):
+@pytest.mark.parametrize(
+    "above",
+    ["My study,\n", "My study\n", "# exported from X\n", "# by X, of 2020\n\n", "One\nTwo\n\n"],
+)
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_titles_and_remarks_above_the_header_are_left_out(dataset, above, delimiter):
+    index = read(dataset(IMAGES, labels=(above + PLAIN).replace(",", delimiter)))
+    assert labels(index) == EXPECTED
+    (finding,) = found(index, "csv-encoding")
+    assert (finding.severity, finding.count) == (
+        "info",
+        len(above.splitlines()) - ("\n\n" in above),
+    )
+    assert above.split("\n")[0].strip(",").replace(",", delimiter) in finding.message
+
+
+def test_lines_are_counted_from_the_top_of_the_file(dataset):
+    index = read(dataset(IMAGES[:3], labels="A title\n\n" + PLAIN))
+    (finding,) = found(index, "csv-missing-files")
+    assert finding.items == ({"file": "d.png", "line": 7},)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["image,\n", ",label\n", "#image,label\n", "image,label,\n", "\n\nimage,label\n"],
+)
+def test_a_header_of_which_cells_are_blank_is_no_title(dataset, header):
+    rows = "a,yes\nb,no\nc,yes\nd,no\n"
+    index = read(dataset(IMAGES, labels=header + rows))
+    assert labels(index) == EXPECTED and not found(index, "csv-encoding")
+
+
+def test_a_first_line_that_may_be_anything_is_told(dataset):
     with pytest.raises(InputError) as error:
-        read(dataset(IMAGES[:2], labels="# exported\nimage,label\na.png,yes\nb.png,no\n"))
+        read(dataset(IMAGES[:2], labels="exported\nimage,1\na.png,yes\nb.png,no\n"))
     assert "title or a remark" in error.value.hint
 
 
