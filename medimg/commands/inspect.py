@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PERCENTILES = (1, 25, 50, 75, 99)
 PAGE = "page.html"
+# the format in the record of an image that is no file
+ARRAY = "ARRAY"
 
 
 def inspect_dataset(index: DatasetIndex, records: Mapping[str, ScanRecord]) -> dict[str, Any]:
@@ -28,7 +30,7 @@ def inspect_dataset(index: DatasetIndex, records: Mapping[str, ScanRecord]) -> d
         "layout_reason": index.reason,
         "sizes": sizes(readable),
         "modes": dict(Counter(r.mode for r in readable).most_common()),
-        "formats": dict(Counter(r.format for r in readable).most_common()),
+        "formats": formats(index, readable),
         "intensity": {
             "all": intensity(readable),
             "by_class": {
@@ -44,6 +46,13 @@ def inspect_dataset(index: DatasetIndex, records: Mapping[str, ScanRecord]) -> d
         },
         "groups": groups(index),
     }
+
+
+def formats(index: DatasetIndex, records: Sequence[ScanRecord]) -> dict[str, int]:
+    """Images by file format; pixels that a plugin gives by what it reads."""
+    arrays = getattr(index.source, "format", ARRAY)
+    counts = Counter(arrays if r.format == ARRAY else r.format for r in records)
+    return dict(counts.most_common())
 
 
 def sizes(records: Sequence[ScanRecord]) -> dict[str, Any]:

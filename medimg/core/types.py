@@ -48,7 +48,10 @@ class Sample:
 
 @runtime_checkable
 class Source(Protocol):
-    """Where an index's images come from."""
+    """Where an index's images come from.
+
+    One that gives pixels may have a `format`, the name of what it reads them from (`DICOM`).
+    """
 
     def read(self, path: str) -> bytes | Array:
         """The encoded file as bytes, or pixels as UInt8/UInt16[h, w] or [h, w, C] (RGB order).

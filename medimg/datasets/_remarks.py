@@ -98,15 +98,24 @@ def blank_labels(columns: Sequence[str], unlabelled: Sequence[Sample]) -> Findin
     )
 
 
-def unlisted_files(table: Table, paths: Sequence[str]) -> Finding:
-    """Images without a row."""
+def unlisted_files(table: Table, paths: Sequence[str], own: bool) -> Finding:
+    """Images without a row.
+
+    Args:
+        own: whether medimg wrote the table, which leaves out what is in error.
+    """
+    lie = "lies" if len(paths) == 1 else "lie"
+    beside = f" that {lie} beside those of the index" if own else ""
     return Finding(
         "csv-unlisted-files",
         "info",
-        f"{counted(len(paths), 'image has', 'images have')} no row in {table.name}: {paths[0]}",
+        f"{counted(len(paths), 'image')}{beside} {'has' if len(paths) == 1 else 'have'} no row in "
+        f"{table.name}: {paths[0]}",
         len(paths),
         files(paths),
-        "They have no label and are not read.",
+        "The index leaves them out: they are not read, and nothing is said about them."
+        if own
+        else "They have no label and are not read.",
     )
 
 

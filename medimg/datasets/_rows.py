@@ -19,12 +19,20 @@ from medimg.api import (
 )
 from medimg.core.index import INDEX_HEADER, MEMBER, dataset_name
 from medimg.datasets import _remarks as remarks
+from medimg.datasets._beside import images_beside
 from medimg.datasets._columns import Columns
 from medimg.datasets._labels import read_labels
 from medimg.datasets._masks import photograph_extension, suffix
 from medimg.datasets._other_labels import other_labels
 from medimg.datasets._pictures import Match, Pictures, stem
 from medimg.datasets._table import Row, Table, is_blank
+
+# what lies beside a table of labels: other tables, descriptions, licences, scripts that made it
+DOCUMENTS = frozenset(
+    {".csv", ".tsv", ".xlsx", ".xls", ".ods", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".txt"}
+    | {".md", ".rst", ".pdf", ".docx", ".doc", ".odt", ".rtf", ".html", ".bib", ".py", ".ipynb"}
+)
+TEXT_NAMES = frozenset({"README", "LICENSE", "LICENCE", "CITATION", "CHANGELOG", "NOTICE"})
 
 
 @dataclass
@@ -61,7 +69,7 @@ class Reading:
             self.findings.append(remarks.blank_labels(self.columns.labels, unlabelled))
         unlisted = self._unlisted(paths)
         if unlisted:
-            self.findings.append(remarks.unlisted_files(self.table, unlisted))
+            self.findings.append(remarks.unlisted_files(self.table, unlisted, self.own))
         # of several label columns each is a class, with images or without
         classes = set(self.columns.labels) if len(self.columns.labels) > 1 else set()
         samples = tuple(sorted((s for s in made if s.label is not None), key=lambda s: s.path))
@@ -153,18 +161,24 @@ class Reading:
 
     def _unlisted(self, paths: Sequence[str]) -> list[str]:
         """The images without a row."""
+        if self.own:
+            return images_beside(self.base, paths)
         if not self._listed_folder():
             return []
         listed = self.masks.union(paths)
         return [path for path in self.pictures.paths if path not in listed]
 
     def _strays(self) -> Iterator[str]:
-        """The files that are neither images nor the table."""
+        """The files that are neither images nor the table, nor what usually lies beside one."""
         if not self._listed_folder():
             return
         tables = {os.path.abspath(file) for file in self.table.files}
-        for stray in self.pictures.tree.strays:
-            if os.path.abspath(self.pictures.folder / stray) not in tables:
+        beside = {os.path.dirname(table) for table in tables}
+        tree = self.pictures.tree
+        for stray in (*tree.strays, *tree.dicom):
+            file = os.path.abspath(self.pictures.folder / stray)
+            document = os.path.dirname(file) in beside and is_document(stray)
+            if file not in tables and not document:
                 yield self.pictures.prefix + stray
 
     # -- rows ----------------------------------------------------------------------------------
@@ -251,6 +265,17 @@ class Reading:
                 "Splits are train, val and test; for none: -o split=none",
             )
         return split
+
+
+def is_document(name: str) -> bool:
+    """Whether a file is a table or a text by its name, as people put them beside a table.
+
+    >>> is_document("README"), is_document("other.XLSX"), is_document("Thumbs.db")
+    (True, True, False)
+    """
+    base = os.path.basename(name)
+    kept = base.upper() in TEXT_NAMES or os.path.splitext(base)[1].lower() in DOCUMENTS
+    return kept and not base.startswith((".", "~"))
 
 
 def stem_path(path: str) -> str:

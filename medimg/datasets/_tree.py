@@ -66,15 +66,20 @@ class Folder:
 
 @dataclass
 class Tree:
-    """The folder, the files in it that are no images, and what was left out and why."""
+    """The folder, the files in it that are no images, and what was left out and why.
+
+    Args:
+        strays: DICOM files are not among them.
+    """
 
     root: Folder
     strays: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    dicom: list[str] = field(default_factory=list)
 
     def copy(self) -> Tree:
         """Another that can be changed without changing this."""
-        return Tree(self.root.copy(), [*self.strays], [*self.findings])
+        return Tree(self.root.copy(), [*self.strays], [*self.findings], [*self.dicom])
 
 
 def read_tree(path: Path, *, raw: bool = False, sizes: bool = True) -> Tree:
@@ -91,7 +96,10 @@ def read_tree(path: Path, *, raw: bool = False, sizes: bool = True) -> Tree:
         leave_out_masks(tree)
         for folder in list(tree.root.walk()):
             leave_out_copy(tree, folder, path, sizes)
-    tree.findings += dicom_finding(path, tree.strays)
+    tree.dicom = dicom_files(path, tree.strays)
+    apart = set(tree.dicom)
+    tree.strays = [stray for stray in tree.strays if stray not in apart]
+    tree.findings += dicom_finding(tree.dicom)
     return tree
 
 
@@ -250,9 +258,8 @@ def mask_finding(masks: list[str]) -> Finding:
     )
 
 
-def dicom_finding(root: Path, strays: list[str]) -> list[Finding]:
+def dicom_finding(dicom: list[str]) -> list[Finding]:
     """The note that DICOM files were not read, and what reads them."""
-    dicom = dicom_files(root, strays)
     if not dicom:
         return []
     subject = counted(len(dicom), "DICOM file was", "DICOM files were")

@@ -142,7 +142,7 @@ def images_tree(path: Path) -> Tree:
 def instead(tree: Tree) -> str:
     """What is there where no image is."""
     kinds: dict[str, int] = {}
-    for stray in tree.strays:
+    for stray in (*tree.strays, *tree.dicom):
         suffix = os.path.splitext(stray)[1].lower() or "no suffix"
         kinds[suffix] = kinds.get(suffix, 0) + 1
     most = sorted(kinds.items(), key=lambda item: -item[1])[:4]

@@ -10,3 +10,23 @@ def test_strays_are_information_and_named(planted, run_check, small_set):
     assert finding.severity == "info"
     assert {row["file"] for row in finding.items} >= {"train/a/.DS_Store"}
     assert len(context.index) == len(small_set)
+
+
+def test_a_dicom_file_among_images_is_told_once(planted, run_check, small_set):
+    context = planted(small_set | {"train/a/zero.dcm": b"", "train/a/Thumbs.db": b"x"})
+    (read,) = [f for f in context.index.findings if f.check == "stray-files"]
+    assert read.items == ({"file": "train/a/zero.dcm"},)
+    (finding,) = run_check("stray-files", context)
+    assert finding.items == ({"file": "train/a/Thumbs.db"},)
+
+
+def test_documents_beside_a_table_of_labels_are_expected(planted, run_check, small_set):
+    files = {f"im/{n}.png": pixels for n, pixels in enumerate(small_set.values())}
+    rows = "".join(f"{n}.png,{'ab'[n % 2]}\n" for n in range(len(files)))
+    beside = {"README": b"x", "other.xlsx": b"x", "note.txt": b"x", "codes.json": b"{}"}
+    table = {"labels.csv": f"image,label\n{rows}".encode()}
+    context = planted(files | beside | table, labels="labels.csv")
+    assert context.index.layout == "csv" and run_check("stray-files", context) == []
+    context = planted(files | {"im/note.txt": b"x", ".DS_Store": b"x"}, labels="labels.csv")
+    (finding,) = run_check("stray-files", context)
+    assert {row["file"] for row in finding.items} == {".DS_Store", "im/note.txt"}

@@ -868,3 +868,24 @@ def test_a_split_column_with_a_value_that_is_none_is_asked_about(tmp_path, headi
         Reader().read(tmp_path, {})
     assert "-o split=none" in error.value.hint
     assert Reader().read(tmp_path, {"split": "none"}).splits() == ()
+
+
+# -- an index that medimg wrote --------------------------------------------------------------------
+
+OWN = "image,label,group,split\n"
+
+
+def test_an_index_says_what_it_leaves_out(dataset):
+    images = [*IMAGES, "im/a_mask.png", "other/x.png"]
+    root = dataset(images, clean=OWN + "im/a.png,yes,,\nim/b.png,no,,\n")
+    index = read(root / "clean.csv")
+    (finding,) = index.findings
+    assert (finding.check, finding.severity) == ("csv-unlisted-files", "info")
+    assert finding.items == ({"file": "im/c.png"}, {"file": "im/d.png"})
+    assert "leaves them out" in finding.hint
+    assert "2 images that lie beside those of the index have no row" in finding.message
+
+
+def test_an_index_that_names_all_images_is_silent(dataset):
+    root = dataset(IMAGES[:2], clean=OWN + "im/a.png,yes,,\nim/b.png,no,,\n", notes="x,y\n")
+    assert not read(root / "clean.csv").findings

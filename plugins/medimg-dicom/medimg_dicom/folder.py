@@ -172,12 +172,14 @@ def read_folder(path: Path) -> Folder:
             "Write the frames that are meant as files of their own.",
         )
     called = {p for p in others if os.path.splitext(p)[1].lower() in DICOM_SUFFIXES}
+    nothing = sorted(p for p in called if is_empty(path / p))
     photographs = {p for p in others if is_image_name(p)} - called
     return Folder(
         pictures,
         [p for p in others if p not in called | photographs],
         [
-            *left_out([*damaged, *called]),
+            *empty_files(nothing),
+            *left_out([*damaged, *(called - set(nothing))]),
             *not_read("DICOM files without a picture (reports, plans, presentation states)", empty),
             *not_read("images of other formats beside the DICOM files", sorted(photographs)),
         ],
@@ -194,6 +196,32 @@ def read_headers(root: Path, paths: Sequence[str]) -> tuple[dict[str, Header], l
         except NoDicom:
             damaged.append(path)
     return headers, damaged
+
+
+def is_empty(file: Path) -> bool:
+    """Whether a file has zero bytes."""
+    try:
+        return file.stat().st_size == 0
+    except OSError:
+        return False
+
+
+def empty_files(paths: Sequence[str]) -> list[Finding]:
+    """The error about files of zero bytes that are called DICOM."""
+    if not paths:
+        return []
+    number = counted(len(paths), "DICOM file is", "DICOM files are")
+    return [
+        Finding(
+            "empty-file",
+            "error",
+            f"{number} empty: {paths[0]}",
+            len(paths),
+            tuple({"file": path} for path in paths[:MOST_ITEMS]),
+            f"A copy broke off: fetch {'it' if len(paths) == 1 else 'them'} again. "
+            f"{'It is' if len(paths) == 1 else 'They are'} left out.",
+        )
+    ]
 
 
 def left_out(found: Sequence[str]) -> list[Finding]:

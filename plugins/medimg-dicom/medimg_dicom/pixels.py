@@ -28,6 +28,8 @@ class DicomSource(FileSource):
         own_window: whether a picture's own window is used.
     """
 
+    format = "DICOM"
+
     def __init__(self, root: Path, window: Window | None = None, own_window: bool = True) -> None:
         super().__init__(root)
         self.window = window

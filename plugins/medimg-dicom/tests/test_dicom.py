@@ -136,6 +136,42 @@ def test_files_are_told_by_content(tmp_path):
     assert "formats beside the DICOM files: 1, the" in finding(index, "stray-files").message
 
 
+def test_an_empty_file_is_an_error_and_told_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_patients(tmp_path / "set", patients=12)
+    (tmp_path / "set" / "ILL" / "zero.dcm").touch()
+    index = read(tmp_path / "set")
+    (told,) = [f for f in index.findings if "zero.dcm" in str(f.items)]
+    assert (told.check, told.severity, told.count) == ("empty-file", "error", 1)
+    assert told.message == "1 DICOM file is empty: ILL/zero.dcm" and not index.strays
+    assert run(["verify", "set", "--name", "v", "--write-clean", "clean.csv"]) == 1
+    assert run(["verify", "clean.csv", "--name", "w"]) == 0
+    assert "zero.dcm" not in Path("runs/w/report.json").read_text()
+    capsys.readouterr()
+
+
+def test_inspect_names_the_format(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_patients(tmp_path / "set")
+    assert run(["inspect", "set", "--name", "i"]) == 0
+    assert json.loads(Path("runs/i/report.json").read_text())["result"]["formats"] == {"DICOM": 16}
+    assert "DICOM 16" in capsys.readouterr().out
+
+
+def test_a_clean_index_of_files_with_several_frames_has_nothing_left_to_tell(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    write_patients(tmp_path / "set", patients=12)
+    write(tmp_path / "set" / "ILL" / "m.dcm", np.stack([RAMP] * 2), PatientID="9", NumberOfFrames=2)
+    assert run(["verify", "set", "--name", "v", "--write-clean", "clean.csv"]) == 1
+    assert "left out: 1 unreadable" in capsys.readouterr().out
+    assert run(["verify", "clean.csv", "--name", "w"]) == 0
+    report = json.loads(Path("runs/w/report.json").read_text())
+    assert report["result"]["checks"]["multi-frame"]["status"] == "ok"
+    assert "m.dcm" not in capsys.readouterr().out + str(report)
+
+
 def test_files_outside_class_folders_have_no_label(tmp_path):
     write_patients(tmp_path)
     write(tmp_path / "loose.dcm", PatientID="P9")

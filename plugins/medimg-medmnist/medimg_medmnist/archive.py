@@ -29,6 +29,8 @@ ArchiveErrors = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 class ArchiveSource:
     """Pixels of an archive's pictures; a part is unpacked when its first picture is read."""
 
+    format = "NPZ"
+
     def __init__(self, file: Path) -> None:
         self.file = file
         self.root = file.parent
