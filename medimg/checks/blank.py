@@ -51,15 +51,16 @@ def blank_ones(context: CheckContext, spread: float = 2.0, share: float = 0.995)
     samples = context.readable()
     if not samples:
         return []
-    usual = float(np.median([deviation(context.record(s)) for s in samples]))
-    limit = min(spread, OF_THE_USUAL * usual)
-    return [s for s in samples if is_blank(context.record(s), limit, share)]
-
-
-def is_blank(record: ScanRecord, limit: float, share: float) -> bool:
-    if deviation(record) <= limit:
-        return True
-    return record.histogram is not None and int(record.histogram.max()) / 65535 >= share
+    records = [context.record(s) for s in samples]
+    deviations = np.array([deviation(r) for r in records])
+    fullest = np.zeros(len(records))
+    counted = [n for n, r in enumerate(records) if r.histogram is not None]
+    if counted:
+        bins = np.stack([np.asarray(records[n].histogram) for n in counted])
+        fullest[counted] = bins.max(axis=1) / 65535
+    limit = min(spread, OF_THE_USUAL * float(np.median(deviations)))
+    blank = (deviations <= limit) | (fullest >= share)
+    return [samples[n] for n in np.flatnonzero(blank)]
 
 
 def filled_ones(context: CheckContext) -> list[Sample]:

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import combinations
 
 import cv2
 import numpy as np
 
+from medimg.core.alignment import centred, most_alike_moved, thumbnails_moved
 from medimg.core.errors import UsageError
 from medimg.core.images import UnreadableImage, decode_to_input
-from medimg.core.scan import ScanRecord
+from medimg.core.scan import ScanRecord, mean_and_spread_of
 from medimg.core.types import Sample, Source
 from medimg.core.workers import in_blocks
 
@@ -38,8 +39,8 @@ LOOK_ALIKE = 0.98
 # from here on moving one picture may make a pair of copies of it
 DOUBTFUL, MOST_ALIGNED = 0.9, 20_000
 ALIGNED_PX, MOVED_PX = 128, 8
-# what two crops of one picture reach at 32×32 at the least, moved by whole pixels
-NEARLY_ALIGNED, COARSE_MOVED_PX = 0.94, 2
+# by so much less than at 128×128 pixels may agree at 64×64
+COARSER = 0.003
 # pictures with less spread than this are blank: their hash is noise
 LEAST_SPREAD = 4.0
 # bounds on a search among pictures that all look alike: seconds and some hundred megabytes
@@ -129,12 +130,16 @@ def find_near_copies(
         not_searched = not_searched or left_out(candidates[bound:])
     candidates, turned, distances = candidates[:bound], turned[:bound], distances[:bound]
     few = small[candidates].any(axis=1)
-    likeness, doubtful = correlations(paths, candidates, source, turned, few)
+    pixels, places = standardised_pictures(paths, candidates, source)
+    likeness = correlations(pixels, places, turned, few)
     confirmed = likeness >= correlation
-    doubtful &= ~confirmed
-    align(likeness, doubtful, paths, candidates, source, turned)
     plausible = np.where(few, FEW_PLAUSIBLE, PLAUSIBLE)
-    told = likeness >= np.minimum(plausible, correlation)
+    least = np.minimum(plausible, correlation)
+    steps = np.where(few, FEW_LOOK_ALIKE, LOOK_ALIKE), least
+    doubtful = worth_moving(likeness, pixels, places, turned, steps) & ~confirmed
+    del pixels
+    align(likeness, doubtful, paths, candidates, source, turned)
+    told = likeness >= least
     pairs = [
         NearCopy(
             kept[i],
@@ -200,22 +205,23 @@ def thumbnails_alike(
     if not len(wanted):
         return np.zeros(0, bool)
     small = np.stack([thumbnails[i] for i in wanted])
-    flat = small.reshape(len(small), -1)
-    mean, spread = flat.mean(axis=1, dtype=np.float32), flat.std(axis=1, dtype=np.float32)
-    alike = np.empty(len(pairs), bool)
-    for start in range(0, len(pairs), TILE):
-        part = slice(start, start + TILE)
+    flat = centred(small.astype(np.float32))
+    likeness = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
         one, other = places[part].T
-        seen = small[other].astype(np.float32)
-        seen[turned[part]] = seen[turned[part]][:, :, ::-1]
-        both = np.einsum("ij,ij->i", flat[one].astype(np.float32), seen.reshape(len(seen), -1))
-        covariance = both / flat.shape[1] - mean[one] * mean[other]
-        likeness = covariance / np.maximum(spread[one] * spread[other], 1e-6)
-        alike[part] = likeness >= least[part]
-        unclear = np.flatnonzero((likeness >= NEARLY_ALIKE) & ~alike[part])
-        moved = best_half_moved(small[one[unclear]].astype(np.float32), seen[unclear])
-        alike[start + unclear] = moved >= MOVED_ALIKE
+        seen = flat[other]
+        seen[turned[part]] = mirrored(seen[turned[part]], small.shape[1:])
+        likeness[part] = np.einsum("ij,ij->i", flat[one], seen)
+    alike = likeness >= least
+    unclear = np.flatnonzero((likeness >= NEARLY_ALIKE) & ~alike)
+    alike[unclear] = thumbnails_moved(small, places[unclear], turned[unclear]) >= MOVED_ALIKE
     return alike
+
+
+def mirrored(flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Float32[N, h·w] of pictures in a mirror."""
+    return flat.reshape(-1, *shape)[:, :, ::-1].reshape(flat.shape)
 
 
 def distinct(samples: Sequence[Sample], records: Mapping[str, ScanRecord]) -> list[Sample]:
@@ -383,37 +389,38 @@ def joined(found: list[np.ndarray], hashes: int) -> np.ndarray:
 # -- pixels ------------------------------------------------------------------------------------
 
 
-def correlations(
-    paths: Sequence[str],
-    candidates: np.ndarray,
-    source: Source,
-    turned: np.ndarray,
-    few: np.ndarray,
+def standardised_pictures(
+    paths: Sequence[str], candidates: np.ndarray, source: Source
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of the pairs Int64[P, 2] of paths: Float32[P] correlations, Bool[P] whether moving may help.
+    """Int16[N, 64, 64] of the pictures that Int64[P, 2] name, and Int64[P, 2] places in it.
 
-    A correlation is not a number where one of the two can't be read any more.
-
-    Args:
-        turned: Bool[P], whether the second is looked at in a mirror.
-        few: Bool[P], whether one has so few pixels that what is finer than 32×32 is noise.
+    All is 0 where a picture can't be read any more.
     """
     wanted, places = np.unique(candidates, return_inverse=True)
-    places = places.reshape(candidates.shape)
-    if not len(wanted):
-        return np.empty(0, np.float32), np.empty(0, bool)
+    pixels = np.zeros((len(wanted), COMPARED_PX, COMPARED_PX), np.int16)
     read = in_blocks(
         [paths[i] for i in wanted],
         lambda block: [standardised(source, path) for path in block],
-        None,
-        None,
     )
-    nothing = np.zeros((COMPARED_PX, COMPARED_PX), np.int16)
-    pixels = np.stack([nothing if one is None else one for one in read.values()])
-    unreadable = np.array([one is None for one in read.values()])
-    found = np.empty(len(candidates), np.float32)
-    doubtful = np.zeros(len(candidates), bool)
-    for start in range(0, len(candidates), AT_ONCE):
+    for place, one in enumerate(read.values()):
+        if one is not None:
+            pixels[place] = one
+    return pixels, places.reshape(candidates.shape)
+
+
+def correlations(
+    pixels: np.ndarray, places: np.ndarray, turned: np.ndarray, few: np.ndarray
+) -> np.ndarray:
+    """Float32[P]: of pairs as they lie; not a number where one of the two could not be read.
+
+    Args:
+        pixels, places: what `standardised_pictures` gives.
+        turned: Bool[P], whether the second is looked at in a mirror.
+        few: Bool[P], whether one has so few pixels that what is finer than 32×32 is noise.
+    """
+    missing = np.array([not one.any() for one in pixels], bool)
+    found = np.empty(len(places), np.float32)
+    for start in range(0, len(places), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         one, other = (pixels[places[part, side]].astype(np.float32) for side in (0, 1))
         mirror = turned[part]
@@ -423,42 +430,30 @@ def correlations(
         products[coarse] = correlated(halved(one[coarse]), halved(other[coarse]))
         # rounding may make a little more than 1 of it
         found[part] = np.minimum(products, 1)
-        found[part][unreadable[places[part]].any(axis=1)] = np.nan
-        doubtful[part] = found[part] >= PLAUSIBLE
-        unclear = (found[part] >= DOUBTFUL) & ~doubtful[part]
-        coarse_one, coarse_other = halved(one[unclear]), halved(other[unclear])
-        moved = best_moved(coarse_one, coarse_other, COARSE_MOVED_PX)
-        doubtful[part][unclear] = moved >= NEARLY_ALIGNED
-    return found, doubtful
+        found[part][missing[places[part]].any(axis=1)] = np.nan
+    return found
 
 
-def best_moved(first: np.ndarray, second: np.ndarray, most_px: int) -> np.ndarray:
-    """Float32[P]: the highest correlation of Float32[P, h, w] with others, one of them moved.
+def worth_moving(
+    likeness: np.ndarray,
+    pixels: np.ndarray,
+    places: np.ndarray,
+    turned: np.ndarray,
+    steps: tuple[np.ndarray, np.ndarray],
+) -> np.ndarray:
+    """Bool[P]: whether moving one of two may say more of a pair than is known.
 
-    By whole pixels: it leaves out most of the pairs that no moving makes copies.
+    Args:
+        steps: Float64[P] each, correlations from which on a pair counts as a look-alike, and is
+            told.
     """
-    height, width = (side - 2 * most_px for side in first.shape[1:])
-    middle = centred(first[:, most_px:-most_px, most_px:-most_px])
-    best = np.full(len(first), -1, np.float32)
-    for down, right in product(range(2 * most_px + 1), repeat=2):
-        there = centred(second[:, down : down + height, right : right + width])
-        best = np.maximum(best, np.einsum("ij,ij->i", middle, there))
-    return best
-
-
-def best_half_moved(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Float32[P]: the same by half pixels, up to one whole one."""
-    across, down = (second[:, :, 1:] + second[:, :, :-1]) / 2, (second[:, 1:] + second[:, :-1]) / 2
-    between = (across[:, 1:] + across[:, :-1]) / 2
-    middle = centred(first[:, 1:-1, 1:-1])
-    height, width = first.shape[1] - 2, first.shape[2] - 2
-    best = np.full(len(first), -1, np.float32)
-    for moved in (second, across, down, between):
-        tops, lefts = moved.shape[1] - height + 1, moved.shape[2] - width + 1
-        for top, left in product(range(tops), range(lefts)):
-            there = centred(moved[:, top : top + height, left : left + width])
-            best = np.maximum(best, np.einsum("ij,ij->i", middle, there))
-    return best
+    alike, told = steps
+    worth = likeness >= told
+    unclear = np.flatnonzero((likeness >= DOUBTFUL) & ~worth)
+    wanted = np.where(likeness < alike, np.minimum(alike, told), told)[unclear]
+    most = most_alike_moved(pixels, places[unclear], turned[unclear])
+    worth[unclear] = most >= wanted - COARSER
+    return worth
 
 
 def halved(pixels: np.ndarray) -> np.ndarray:
@@ -470,14 +465,6 @@ def halved(pixels: np.ndarray) -> np.ndarray:
 def correlated(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Float32[P], of Float32[P, h, w] each."""
     return np.einsum("ij,ij->i", centred(first), centred(second))
-
-
-def centred(pixels: np.ndarray) -> np.ndarray:
-    """Float32[P, h·w] of mean 0 and length 1."""
-    flat = pixels.reshape(len(pixels), pixels.shape[1] * pixels.shape[2])
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    lengths = np.sqrt(np.einsum("ij,ij->i", flat, flat))
-    return flat / np.maximum(lengths, 1e-6)[:, None]
 
 
 def align(
@@ -525,7 +512,7 @@ def best_match(first: np.ndarray | None, second: np.ndarray | None, mirror: bool
     if first is None or second is None:
         return -1.0
     middle = first[MOVED_PX:-MOVED_PX, MOVED_PX:-MOVED_PX]
-    if middle.std() < LEAST_SPREAD:
+    if mean_and_spread_of(middle)[1] < LEAST_SPREAD:
         return -1.0
     other = np.ascontiguousarray(second[:, ::-1]) if mirror else second
     return min(1.0, float(cv2.matchTemplate(other, middle, cv2.TM_CCOEFF_NORMED).max()))
@@ -539,9 +526,11 @@ def standardised(source: Source, path: str) -> np.ndarray | None:
         return None
     # a recompressed picture differs in its finest detail
     smooth = cv2.GaussianBlur(grey.astype(np.float32), (3, 3), 0)
-    # whole numbers become floats again much faster than those of half precision do
-    scaled = (smooth - smooth.mean()) * (STEPS / max(float(smooth.std()), 1e-6))
-    return np.clip(np.rint(scaled), -32768, 32767).astype(np.int16)
+    mean, spread = mean_and_spread_of(smooth)
+    # whole numbers become floats again much faster than those of half precision do; what is too
+    # large for them becomes the largest
+    scale = STEPS / max(spread, 1e-6)
+    return cv2.addWeighted(smooth, scale, smooth, 0, -mean * scale, dtype=cv2.CV_16S)
 
 
 # -- all copies of one picture -------------------------------------------------------------------
