@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from medimg.commands._job import Job
     from medimg.core.types import LoadReport, Network
+    from medimg.training.checkpoints import Progress
     from medimg.training.experiment import Experiment
     from medimg.training.features import Learner
-    from medimg.training.loop import Progress
 
 FALLBACK_RATE = 1e-3
 

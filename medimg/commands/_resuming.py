@@ -11,7 +11,7 @@ from medimg.commands._training import given
 if TYPE_CHECKING:
     from medimg.commands._job import Job
     from medimg.core.recipe import Recipe
-    from medimg.training.loop import Progress
+    from medimg.training.checkpoints import Progress
 
 
 def go_on(folder: Path, common: dict[str, Any]) -> None:
@@ -33,7 +33,7 @@ def unfinished(folder: Path) -> tuple[Recipe, Progress | None]:
     from medimg.core.recipe import read_recipe, resolve
     from medimg.core.runs import RECIPE, REPORT, is_hopeless
     from medimg.core.runs import unfinished as as_error
-    from medimg.training.loop import Checkpoints
+    from medimg.training.checkpoints import Checkpoints
 
     if not (folder / RECIPE).is_file():
         raise InputError(

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from medimg.commands._job import Job
     from medimg.core.recipe import Recipe
     from medimg.core.types import DatasetIndex, Finding, ModelSpec, Network
+    from medimg.training.checkpoints import Progress
     from medimg.training.experiment import Data, Experiment
-    from medimg.training.loop import Progress
 
 
 GUESS = "positive-guessed"

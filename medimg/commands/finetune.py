@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from medimg.core.recipe import Recipe
     from medimg.core.runs import Run
     from medimg.core.types import DatasetIndex
+    from medimg.training.checkpoints import Progress
     from medimg.training.experiment import Experiment
-    from medimg.training.loop import Progress
     from medimg.training.run import Finished
 
 EPOCHS = 5

@@ -36,8 +36,8 @@ from medimg.commands._training import (
 if TYPE_CHECKING:
     from medimg.core.recipe import Recipe
     from medimg.core.types import LoadReport, Network
+    from medimg.training.checkpoints import Progress
     from medimg.training.experiment import Experiment
-    from medimg.training.loop import Progress
     from medimg.training.run import Finished
 
 

@@ -21,8 +21,8 @@ from medimg.training.loop import PREDICT_BATCH, memory_said
 if TYPE_CHECKING:
     from medimg.core.loader import Loader
     from medimg.core.types import Network
+    from medimg.training.checkpoints import Progress
     from medimg.training.experiment import Experiment
-    from medimg.training.loop import Progress
 
 Bar = Callable[[str, int], AbstractContextManager[Any]]
 

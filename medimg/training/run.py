@@ -22,11 +22,12 @@ from medimg.core.runs import (
     write_run_splits,
 )
 from medimg.core.types import Finding, LoadReport, Network
+from medimg.training.checkpoints import Checkpoints, Progress
 from medimg.training.events import FOLDER as EVENTS
 from medimg.training.events import Events
 from medimg.training.experiment import Experiment, model_card
 from medimg.training.features import Learner
-from medimg.training.loop import PREDICT_BATCH, Checkpoints, Progress, fit
+from medimg.training.loop import PREDICT_BATCH, fit
 from medimg.training.prediction import predict_logits, probabilities_of
 from medimg.training.recalibration import alarm, recalibration_of, recalibration_result
 from medimg.training.unfreezing import cuts, openings

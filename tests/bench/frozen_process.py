@@ -40,9 +40,10 @@ def medimg_run(backend: str, spec, pixels, labels, batch: int, epochs: int, fold
     from medimg.core.recipe import Recipe
     from medimg.core.types import Objective, Optimizer, RuntimeInfo, Sample
     from medimg.manager import plugins
+    from medimg.training.checkpoints import Checkpoints
     from medimg.training.experiment import Data, Experiment
     from medimg.training.features import learner_of
-    from medimg.training.loop import Checkpoints, fit
+    from medimg.training.loop import fit
 
     os.environ["MEDIMG_CACHE"] = str(folder / "cache")
     engine = plugins().backend(backend)[1]

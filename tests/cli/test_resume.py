@@ -34,10 +34,10 @@ def began(place):
 began("start")
 from medimg.cli.main import run
 if where != "never":
-    from medimg.training import loop, run as module
+    from medimg.training import checkpoints, run as module
     # after every epoch, however busy the computer is
-    loop.SOON_WRITTEN_S = 1000
-    fit, write, atomic = module.fit, loop.Checkpoints.write, loop.write_atomically
+    checkpoints.SOON_WRITTEN_S = 1000
+    fit, write = module.fit, checkpoints.Checkpoints.write
     def killed_fit(network, *a, on_step=None, **k):
         save = network.save
         def killed_save(path, training):
@@ -63,7 +63,7 @@ if where != "never":
     def killed_model(*a, **k):
         began("model")
         saved_model(*a, **k)
-    module.fit, loop.Checkpoints.write = killed_fit, killed_write
+    module.fit, checkpoints.Checkpoints.write = killed_fit, killed_write
     module.save_model = killed_model
 sys.exit(run(sys.argv[2:]))
 """

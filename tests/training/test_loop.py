@@ -11,7 +11,10 @@ from medimg.core.errors import BackendError, InputError, Refused
 from medimg.core.loader import Loader
 from medimg.core.recipe import Recipe
 from medimg.core.types import ModelSpec, Objective, Optimizer
-from medimg.training.loop import Checkpoints, Progress, fit, is_overfitted, steer, validate
+from medimg.training.alarms import is_overfitted
+from medimg.training.checkpoints import Checkpoints, Progress
+from medimg.training.loop import fit, validate
+from medimg.training.steering import steer
 
 engine = pytest.importorskip("medimg_linear.engine")
 SPEC = ModelSpec("logistic", "logistic", (), ("flatten",), 8, 8, 1, 1)
@@ -123,8 +126,8 @@ def test_slow_checkpoints_are_fewer_and_resume_is_exact_all_the_same(tmp_path, m
 
     clock = [0.0]
     monkeypatch.setattr(Checkpoints, "write", slow)
-    monkeypatch.setattr("medimg.training.loop.WRITING_SHARE", 0.5)
-    monkeypatch.setattr("medimg.training.loop.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("medimg.training.checkpoints.WRITING_SHARE", 0.5)
+    monkeypatch.setattr("medimg.training.checkpoints.time.perf_counter", lambda: clock[0])
 
     def epoch_done(row):
         clock[0] += 1

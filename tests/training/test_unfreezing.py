@@ -10,7 +10,8 @@ import pytest
 from medimg.core.errors import UsageError
 from medimg.core.recipe import Recipe, resolve
 from medimg.core.types import EpochResult, Objective, Optimizer, ParameterCounts
-from medimg.training.loop import Checkpoints, fit
+from medimg.training.checkpoints import Checkpoints
+from medimg.training.loop import fit
 from medimg.training.unfreezing import cuts, in_words, openings
 
 NAMES = ["stem", "stage1", "stage2", "stage3", "head"]
