@@ -84,7 +84,7 @@ def of_predictions(job: Job, files: tuple[str, ...], dataset: str, asked: Asked)
     val = part("val") if chosen else None
     name, temperature = Path(files[0]).stem, None
     if asked.calibrate:
-        temperature = fitted_temperature(val, name)
+        temperature = fitted_temperature(val, name, positive)
         refuse_test_as_validation(temperature, val, predictions, allow=asked.allow)
         predictions = tempered(predictions, temperature["value"])
         val = None if val is None else tempered(val, temperature["value"])

@@ -98,7 +98,8 @@ def at_temperature(run: Run, asked: Asked) -> tuple[Run, Operating]:
         return as_trained(run), operating
     if asked.calibrate and operating.temperature is None:
         plain = as_trained(run)
-        fitted = fitted_temperature(subject_of(plain).val, run.name)
+        subject = subject_of(plain)
+        fitted = fitted_temperature(subject.val, run.name, subject.positive)
         # the points were chosen at other probabilities
         operating = replace(operating, temperature=fitted, points={})
         return replace(plain, card=tempered_card(plain.card, operating)), operating

@@ -294,6 +294,8 @@ def say_runs(
         job.say(heading(result))
         job.say("")
     job.say(tables.runs_table(shown, columns, style, majority))
+    if style in ("table", "md") and (note := tables.runs_note(shown, columns)):
+        job.say(wrapped(note) if style == "table" else f"\n{note}")
     if style == "table" and len(shown) < len(rows):
         job.say(f"… and {len(rows) - len(shown):,} more runs in the report (--top 0 shows all)")
     if style == "table" and any(row["mark"] for row in rows):

@@ -17,8 +17,6 @@ from medimg.commands._options import dataset_options, key_values, report_options
 if TYPE_CHECKING:
     from medimg.core.types import Finding
 
-# a temperature from here on says that something else than sharpness is wrong
-EXTREME = 5.0
 COMMON = ("out", "name", "as_json", "quiet", "verbose", "no_progress")
 
 
@@ -48,9 +46,9 @@ COMMON = ("out", "name", "as_json", "quiet", "verbose", "no_progress")
 @click.option(
     "--min-group",
     type=click.IntRange(2, 100_000),
-    default=20,
-    show_default=True,
-    help="Images, below which a subgroup is named without its numbers (or 5 patients).",
+    metavar="N",
+    help="Patients (images where they are unknown), below which a subgroup is named without its "
+    "numbers.  [default: 20 images, and 5 patients]",
 )
 @click.option(
     "--map",
@@ -91,7 +89,7 @@ def command(
     dataset: str | None,
     predictions: tuple[str, ...],
     by: tuple[str, ...],
-    min_group: int,
+    min_group: int | None,
     pooling: str,
     plots: bool,
     resamples: int,
@@ -245,8 +243,9 @@ def alarms_of(work: Work, result: dict[str, Any]) -> list[Finding]:
     from medimg.training.ledger import reused
 
     matrix, split = result["confusion_matrix"], result["split"]
+    accuracy = (result["metrics"].get("accuracy") or {}).get("ci95")
     return [
-        *alarms(matrix["counts"], matrix["labels"], split, work.threshold),
+        *alarms(matrix["counts"], matrix["labels"], split, work.threshold, accuracy),
         *far_apart(result["validation"], result["metrics"], split),
         *too_wide(result["metrics"], result["images"], result["groups"], split),
         *reused(result["test_looks"], split, result["looks_in_part"], result["images"]),
@@ -255,11 +254,14 @@ def alarms_of(work: Work, result: dict[str, Any]) -> list[Finding]:
 
 def say(job: Job, work: Work, result: dict[str, Any]) -> None:
     from medimg.reports.evaluation_text import (
+        bootstrap_line,
         calibration_line,
+        class_table,
         confusion_table,
         metrics_table,
         patient_table,
         subgroup_table,
+        temperature_lines,
     )
 
     patients = f" of {result['groups']:,} patients" if result["groups"] else ""
@@ -269,19 +271,8 @@ def say(job: Job, work: Work, result: dict[str, Any]) -> None:
     )
     for line in (work.external or {}).get("differences", ()):
         job.say(f"Unlike training: {line}")
-    if found := result["temperature"]:
-        loss = found["log_loss"]
-        job.say(
-            f"Probabilities at temperature {found['value']:.3f}, fitted on {found['images']:,} "
-            f"{found['fitted_on']} images: log loss there {loss['before']:.4f} → "
-            f"{loss['after']:.4f}"
-        )
-        if found["value"] > EXTREME:
-            job.note(
-                "That leaves little of them: they are shifted rather than too sure, which a "
-                "temperature can't mend; train with --recalibrate auto, or longer.",
-                severity="warning",
-            )
+    for line, severity in temperature_lines(result["temperature"]):
+        job.note(line, severity=severity) if severity else job.say(line)
     cut = result["threshold"]
     if cut:
         on = f", chosen on {cut['chosen_on']}" if cut["chosen_on"] else ""
@@ -294,16 +285,15 @@ def say(job: Job, work: Work, result: dict[str, Any]) -> None:
     job.say("")
     job.say(confusion_table(result["confusion_matrix"]))
     job.say("")
+    if result["positive"] is None:
+        job.say(class_table(result["per_class_intervals"], result["per_class"]))
+        job.say("")
     job.say(calibration_line(result["calibration"]))
     for column, table in result["subgroups"].items():
         job.say("")
         job.say(subgroup_table(column, table))
     job.say("")
-    drawn = "patients" if "by patient" in result["ci"]["method"] else "images"
-    job.say(
-        f"Bootstrap: {result['ci']['resamples']:,} resamples of {drawn} among those that show the "
-        "same classes, so that the prevalence is held fixed"
-    )
+    job.say(bootstrap_line(result["ci"]))
     if result["groups"] is None:
         job.say(
             "Patients are unknown: where they have several images, these intervals are too "

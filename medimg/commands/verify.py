@@ -393,11 +393,16 @@ def finish(
 ) -> None:
     """The report, and the page about it."""
     from medimg.core.index import fingerprint
+    from medimg.core.runs import write_run_splits
     from medimg.core.split import split_hash
+    from medimg.training.version_images import FILE as IMAGES
 
     index = context.index
     digests = {p: r.sha256 for p, r in scanned.records.items()}
     result = result_of(verified, scanned, clean_file, baseline, PAGE if html else None)
+    if not scanned.missing:
+        # what a later comparison of two versions of the dataset goes by
+        write_run_splits(job.folder / IMAGES, index.samples, digests)
     report = job.finish(
         result,
         index=index,

@@ -332,6 +332,7 @@ class EvaluateResult(Result):
     metrics: Metrics
     metrics_at_half: Metrics | None = None
     per_class: dict[str, dict[str, float | int | None]]
+    per_class_intervals: dict[str, Metrics] = {}
     confusion_matrix: dict[str, Any]
     baseline: Metrics
     linear_baseline: LinearBaseline | None = None
@@ -434,12 +435,24 @@ class BackendAgreement(Result):
     probability: dict[str, float]
 
 
+class ImagesChanged(Result):
+    """Images that were added, or labelled otherwise, …: how many, and the first thousand."""
+
+    count: int
+    items: list[dict[str, str]]
+
+
 class DatasetVersions(Result):
-    """Verify reports of two versions of a dataset; lists of two are [a, b]."""
+    """Verify reports of two versions of a dataset; lists of two are [a, b].
+
+    `images`: `added`, `removed`, `changed` (other bytes under one path), `relabelled`,
+    `other_part`, `other_patient`, `renamed`; null where a report lists no images.
+    """
 
     a: str
     b: str
     same_data: bool | None
+    images: dict[str, ImagesChanged] | None = None
     facts: dict[str, list[Any]]
     classes: dict[str, list[int]]
     splits: dict[str, list[int]]

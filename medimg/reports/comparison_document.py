@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from medimg.core.errors import InputError
-from medimg.reports.comparison_tables import interval_methods
+from medimg.reports.comparison_tables import first_of, interval_methods
 from medimg.reports.conclusions import agreement_line, conclusions
 from medimg.reports.document import Block, Document, Figure, Section, Table, Text, Tone
 from medimg.reports.drawings import Bar, Drawing, forest, thinned
 from medimg.reports.language import Words
-from medimg.reports.run_document import facts, findings_block, roc_points
+from medimg.reports.run_document import facts, findings_block, how_each, roc_points
 
 MARKS = {"best": "*", "tied": "≈", "untested": "?"}
 METRICS = (
@@ -129,6 +129,7 @@ def runs(result: Mapping[str, Any], words: Words) -> Iterator[Block]:
     columns = (words("column.run"), *(words.metric(name) for name in names))
     numeric = frozenset(range(1, len(columns)))
     yield Table(columns, tuple(body), words("say.runs_table"), numeric)
+    yield from how_each({run["name"]: run["metrics"] for run in rows}, names, words)
     costs = ("epochs", "seconds", "parameters")
     settings = [name for name in rows[0]["settings"] if name not in costs]
     columns = (
@@ -424,6 +425,7 @@ def version_blocks(row: Mapping[str, Any], words: Words) -> Iterator[Block]:
     ]
     columns = ("", row["a"], row["b"], words("column.change"))
     yield Table(columns, tuple(body), words("versions.counts"), frozenset({1, 2, 3}))
+    yield from images_changed(row, words)
     if not any(row[key] for key in ("new", "gone", "same")):
         yield Text(words("versions.none"))
     for key, title in (("new", "new"), ("gone", "gone"), ("same", "kept")):
@@ -433,6 +435,27 @@ def version_blocks(row: Mapping[str, Any], words: Words) -> Iterator[Block]:
         if names := row["only_in_one"][side]:
             told = {"name": row[side], "checks": ", ".join(names)}
             yield Text(words("versions.only", **told), "soft")
+
+
+def images_changed(row: Mapping[str, Any], words: Words) -> Iterator[Block]:
+    """Which images were added, removed, labelled otherwise, …"""
+    images = row.get("images")
+    if images is None:
+        if row["same_data"] is False:
+            yield Text(words("versions.not_listed"), "soft")
+        return
+    if not images:
+        return
+    body = [
+        (
+            words(f"versions.images_{name}"),
+            words.count(found["count"]),
+            first_of(found["items"][0]),
+        )
+        for name, found in images.items()
+    ]
+    columns = (words("column.images"), words("column.count"), words("column.first"))
+    yield Table(columns, tuple(body), words("versions.images"), frozenset({1}))
 
 
 def change(old: int | None, new: int | None, words: Words) -> str:

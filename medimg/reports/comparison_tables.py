@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -112,12 +113,32 @@ def one_table(
     return drawn(["", "run", *(c.replace("_", " ") for c in columns)], body, style)
 
 
+def runs_note(rows: Rows, columns: Sequence[str]) -> str:
+    """The methods of the intervals of the runs, and why some are missing."""
+    from medimg.reports.methods import methods_said, reasons_said
+
+    names = [c for c in columns if c in rows[0]["metrics"]]
+    table = {row["name"]: row["metrics"] for row in rows}
+    told = [f"{f.what} ({metrics_of(f)})" for f in methods_said(table, names)]
+    lines = [f"95 % intervals: {'; '.join(told)}."] if told else []
+    lines += [f"No interval, {metrics_of(f)}: {f.what}." for f in reasons_said(table, names)]
+    return " ".join(lines)
+
+
+def metrics_of(found: Any) -> str:
+    """`auroc, accuracy`, or `auroc of run-1, run-2`."""
+    told = ", ".join(name.replace("_", " ") for name in found.metrics)
+    more = f" and {len(found.rows) - 3:,} more" if len(found.rows) > 3 else ""
+    return f"{told} of {', '.join(found.rows[:3])}{more}" if found.rows else told
+
+
 def runs_csv(rows: Rows, columns: Sequence[str]) -> str:
-    """Numbers at full precision: each metric with the bounds of its interval beside it."""
+    """Numbers at full precision: each metric with its interval and the method of that."""
     metrics = rows[0]["metrics"]
     headers = ["run", "mark"]
     for column in columns:
-        bounds = [f"{column}_low", f"{column}_high"] if column in metrics else []
+        ends = ("low", "high", "method")
+        bounds = [f"{column}_{end}" for end in ends] if column in metrics else []
         headers += [column, *bounds]
     body = []
     for row in rows:
@@ -128,7 +149,7 @@ def runs_csv(rows: Rows, columns: Sequence[str]) -> str:
                 value = value or {}
                 low, high = value.get("ci95") or ("", "")
                 found = value.get("value")
-                cells += ["" if found is None else found, low, high]
+                cells += ["" if found is None else found, low, high, value.get("method") or ""]
             else:
                 cells.append("" if value is None else value)
         body.append(cells)
@@ -318,8 +339,15 @@ def versions_text(row: Mapping[str, Any], style: str) -> str:
         if pair != [None, None]
     ]
     lines += [drawn(["", row["a"], row["b"], "change"], body, style), ""]
+    lines += [*images_told(row), ""] if row.get("images") or row["same_data"] is False else []
     body = [
-        [title, finding["severity"], finding["check"], f"{finding['count']:,}", finding["message"]]
+        [
+            title,
+            finding["severity"],
+            finding["check"],
+            f"{finding['count']:,}",
+            textwrap.fill(finding["message"], 60) if style == "table" else finding["message"],
+        ]
         for title in ("new", "gone", "same")
         for finding in row[title]
     ]
@@ -334,6 +362,43 @@ def versions_text(row: Mapping[str, Any], style: str) -> str:
                 f"Only {row[side]} ran {names}: nothing can be said of what changed there."
             )
     return "\n".join(lines)
+
+
+IMAGES = {
+    "added": "added",
+    "removed": "removed",
+    "changed": "changed (other bytes under the same name)",
+    "relabelled": "of another class",
+    "other_part": "in another part",
+    "other_patient": "of another patient",
+    "renamed": "renamed",
+}
+
+
+def images_told(row: Mapping[str, Any]) -> list[str]:
+    """Which images were added, removed, labelled otherwise, …, each with its first."""
+    images = row.get("images")
+    if images is None:
+        return [
+            "Which images differ is not known: one of the reports lists none. Verify that version "
+            "again to see."
+        ]
+    return [
+        f"Images {IMAGES[name]}: {found['count']:,}, the first {first_of(found['items'][0])}"
+        for name, found in images.items()
+    ]
+
+
+def first_of(item: Mapping[str, str]) -> str:
+    """
+    >>> first_of({"file": "a.png", "before": "NORMAL", "now": "PNEUMONIA"})
+    'a.png (NORMAL → PNEUMONIA)'
+    """
+    if "before" not in item:
+        return item["file"]
+    if item["now"] == item["file"]:
+        return f"{item['before']} → {item['now']}"
+    return f"{item['file']} ({item['before'] or '–'} → {item['now'] or '–'})"
 
 
 def change(old: Any, new: Any) -> str:

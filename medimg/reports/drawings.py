@@ -187,15 +187,18 @@ def forest(rows: Sequence[Bar], title: str, words: Numbers, zero: float | None =
 
     made = []
     floor = TOP + tall * len(rows)
+    lines = [(across(value), "grid") for value in ticks(low, high)]
+    lines += [(across(zero), "line s0 dotted")] if zero is not None else []
     for value in ticks(low, high):
         x = across(value)
-        made.append(f'<line class="grid" x1="{x}" y1="{TOP}" x2="{x}" y2="{floor}"/>')
         made.append(f'<text x="{x}" y="{floor + 14}" text-anchor="middle">{words(value)}</text>')
-    if zero is not None:
-        x = across(zero)
-        made.append(f'<line class="line s0 dotted" x1="{x}" y1="{TOP}" x2="{x}" y2="{floor}"/>')
     for place, row in enumerate(rows):
         y = TOP + tall * (place + 1) - 10
+        # beside the intervals alone: a line through the names would strike them out
+        made += [
+            f'<line class="{style}" x1="{x}" y1="{y - 7}" x2="{x}" y2="{y + 7}"/>'
+            for x, style in lines
+        ]
         name = shortened(row.name)
         made.append(
             f'<text class="halo" x="8" y="{y - (26 if long else 10)}">{escape(name)}</text>'

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from medimg.reports.methods import Said, methods_said, reasons_said
 
 SHOWN = (
     "auroc",
@@ -20,6 +22,8 @@ SHOWN = (
     "ece",
 )
 HALF = 0.5
+# a temperature from here on says that something else than sharpness is wrong
+EXTREME = 5.0
 # small subgroups that are named; the report names all
 MOST_NAMED = 10
 # of a subgroup, as many as fit beside one another
@@ -91,7 +95,15 @@ def interval(cell: Mapping[str, Any]) -> str:
 
 def method(cell: Mapping[str, Any]) -> str:
     """The interval's method in few words; in full in the report."""
-    return (cell.get("method") or "").split(",")[0].removeprefix("percentile ")
+    return in_short(cell.get("method") or "")
+
+
+def in_short(method: str) -> str:
+    """
+    >>> in_short("percentile bootstrap by patient, stratified by class")
+    'bootstrap by patient'
+    """
+    return method.split(",")[0].removeprefix("percentile ")
 
 
 def calibration_line(calibration: Mapping[str, Any]) -> str:
@@ -119,6 +131,19 @@ def around(interval: Any) -> str:
     return f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else ""
 
 
+def bootstrap_line(ci: Mapping[str, Any]) -> str:
+    """What the bootstrap draws: patients, pictures of which there are copies, or images."""
+    drawn = {
+        "patient": "patients",
+        "picture": "distinct pictures (all copies of one at once)",
+    }
+    unit = next((told for name, told in drawn.items() if f"by {name}" in ci["method"]), "images")
+    return (
+        f"Bootstrap: {ci['resamples']:,} resamples of {unit} among those that show the same "
+        "classes, so that the prevalence is held fixed"
+    )
+
+
 def confusion_table(matrix: Mapping[str, Any]) -> str:
     from tabulate import tabulate
 
@@ -144,12 +169,74 @@ def subgroup_table(column: str, table: Mapping[str, Any]) -> str:
     if rows:
         headers = [column, "images", "patients", *names]
         lines.append(tabulate(rows, headers=headers, disable_numparse=True))
+        shown_rows = {str(v): g["metrics"] for v, g in table["groups"].items() if g["metrics"]}
+        lines += how(shown_rows, names)
     hidden = [f"{v} ({g['suppressed']})" for v, g in table["groups"].items() if g["suppressed"]]
     if hidden:
         more = f", and {len(hidden) - MOST_NAMED:,} more" if len(hidden) > MOST_NAMED else ""
         lines.append(f"{column}, not shown: {', '.join(hidden[:MOST_NAMED])}{more}")
     lines += [gap(n, table["gap"][n]) for n in names if n in table["gap"]]
     return "\n".join(lines)
+
+
+def class_table(
+    intervals: Mapping[str, Mapping[str, Any]], points: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Each class against the rest, with intervals."""
+    from tabulate import tabulate
+
+    names = ("recall", "precision", "f1", "auroc")
+    rows = [
+        [label, points[label]["support"], *(both(cells[n]) for n in names)]
+        for label, cells in intervals.items()
+    ]
+    table = tabulate(rows, headers=["class", "images", *names], disable_numparse=True)
+    return "\n".join([table, *how(intervals, names)])
+
+
+def how(table: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> Iterator[str]:
+    """Under a table: the methods of its intervals, and why some are missing."""
+    told = [f"{in_short(found.what)} ({where(found)})" for found in methods_said(table, names)]
+    if told:
+        yield f"95 % intervals: {'; '.join(dict.fromkeys(told))}"
+    for found in reasons_said(table, names):
+        yield f"no interval, {where(found)}: {found.what}"
+
+
+def where(found: Said) -> str:
+    """`auroc, accuracy`, or `auroc of F`."""
+    rows = found.rows[:MOST_NAMED]
+    more = f" and {len(found.rows) - len(rows)} more" if len(found.rows) > len(rows) else ""
+    of = f" of {', '.join(rows)}{more}" if rows else ""
+    return ", ".join(found.metrics) + of
+
+
+def temperature_lines(found: Mapping[str, Any] | None) -> Iterator[tuple[str, str | None]]:
+    """(line, severity) of a temperature: what it did to both errors of the probabilities."""
+    if not found:
+        return
+    loss, error = found["log_loss"], found["ece"]
+    yield (
+        (
+            f"Probabilities at temperature {found['value']:.3f}, fitted on {found['images']:,} "
+            f"{found['fitted_on']} images: log loss there {loss['before']:.4f} → "
+            f"{loss['after']:.4f}, ECE {error['before']:.4f} → {error['after']:.4f}"
+        ),
+        None,
+    )
+    if error["after"] > error["before"]:
+        yield (
+            "The log loss is what was fitted; the calibration error has grown: look at the "
+            "reliability plot before using these probabilities, or leave the temperature out with "
+            "--no-calibrate.",
+            "warning",
+        )
+    if found["value"] > EXTREME:
+        yield (
+            "That leaves little of them: they are shifted rather than too sure, which a "
+            "temperature can't mend; train with --recalibrate auto, or longer.",
+            "warning",
+        )
 
 
 def patients(group: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ from medimg.reports.document import (
 )
 from medimg.reports.drawings import Bar, Drawing, forest, thinned
 from medimg.reports.language import Words
+from medimg.reports.methods import Said, methods_said, reasons_said
 from medimg.reports.study import Study
 
 # in the order that readers look for them
@@ -516,7 +517,7 @@ def metrics(study: Study, words: Words) -> Iterator[Block]:
     yield forest_of(result, [n for n in DRAWN if n in names], words)
     yield from roc(study, words)
     yield confusion(result["confusion_matrix"], words)
-    yield per_class(result.get("per_class") or {}, words)
+    yield from per_class(result, words)
     yield from by_patient(result.get("by_group"), names, words)
 
 
@@ -533,10 +534,7 @@ def metric_table(result: Mapping[str, Any], names: Sequence[str], words: Words) 
     rows = []
     for name in names:
         cell = result["metrics"][name]
-        told = words.interval(cell.get("ci95"))
-        why = words.phrase(cell.get("reason"))
-        row = [words.metric(name), words.number(cell.get("value"))]
-        row.append(told or (words("say.no_interval", why=why) if why else "–"))
+        row = [words.metric(name), words.number(cell.get("value")), interval_or_why(cell, words)]
         row += [words.number((half.get(name) or {}).get("value"))] if half else []
         row.append(words.number((base.get(name) or {}).get("value")))
         rows.append(tuple(row))
@@ -545,6 +543,12 @@ def metric_table(result: Mapping[str, Any], names: Sequence[str], words: Words) 
     columns.append(words("column.majority"))
     caption = words("say.metric_table", split=words.part(result["split"]))
     return Table(tuple(columns), tuple(rows), caption, frozenset(range(1, len(columns))))
+
+
+def interval_or_why(cell: Mapping[str, Any], words: Words) -> str:
+    """`0.609 to 0.811`, or why there is none."""
+    told, why = words.interval(cell.get("ci95")), words.phrase(cell.get("reason"))
+    return told or (words("say.no_interval", why=why) if why else "–")
 
 
 def how_computed(result: Mapping[str, Any], words: Words) -> Iterator[Block]:
@@ -653,17 +657,54 @@ def confusion(matrix: Mapping[str, Any], words: Words) -> Table:
     return Table(columns, tuple(rows), words("say.confusion"), numeric, shades)
 
 
-def per_class(table: Mapping[str, Mapping[str, Any]], words: Words) -> Table:
+def per_class(result: Mapping[str, Any], words: Words) -> Iterator[Block]:
+    """Each class against the rest, with intervals where the report holds them."""
+    table = result.get("per_class") or {}
+    cells = result.get("per_class_intervals") or {}
     names = list(next(iter(table.values()), {}))
     rows = []
-    for label, cells in table.items():
+    for label, points in table.items():
+        known = cells.get(label) or {}
         told = [
-            words.count(cells[n]) if n == "support" else words.number(cells[n])  # type: ignore[arg-type]
+            words.count(points[n])  # type: ignore[arg-type]
+            if n == "support"
+            else words.with_interval(known.get(n) or {"value": points[n]})
             for n in names
         ]
         rows.append((label, *told))
     columns = (words("column.class"), *(words.metric(n) for n in names))
-    return Table(columns, tuple(rows), words("say.per_class"), frozenset(range(1, len(columns))))
+    caption = words("say.per_class" if cells else "say.per_class_points")
+    yield Table(columns, tuple(rows), caption, frozenset(range(1, len(columns))))
+    yield from how_each(cells, names, words)
+
+
+def how_each(
+    table: Mapping[str, Mapping[str, Any]], names: Sequence[str], words: Words
+) -> Iterator[Block]:
+    """Under a table: the methods of its intervals, and why some are missing."""
+    told = [words("say.by_methods", told=listed_methods(table, names, words))]
+    told = told if methods_said(table, names) else []
+    for found in reasons_said(table, names):
+        where = said_where(found, words)
+        told.append(words("say.no_interval_where", where=where, why=words.phrase(found.what)))
+    if told:
+        yield Text(" ".join(told), "soft")
+
+
+def listed_methods(
+    table: Mapping[str, Mapping[str, Any]], names: Sequence[str], words: Words
+) -> str:
+    """`Wilson (recall, precision); DeLong (AUROC of A)`."""
+    found = methods_said(table, names)
+    return "; ".join(f"{words.phrase(f.what)} ({said_where(f, words)})" for f in found)
+
+
+def said_where(found: Said, words: Words) -> str:
+    """`recall, F1`, or `recall of A and B`."""
+    metrics = ", ".join(words.inside(name) for name in found.metrics)
+    if not found.rows:
+        return metrics
+    return words("say.metrics_of", metrics=metrics, rows=words.listed(list(found.rows)))
 
 
 def by_patient(
@@ -679,7 +720,7 @@ def by_patient(
     yield Text(words("say.by_patient", rule=rule, groups=groups))
     cells = found["metrics"]
     rows = [
-        (words.metric(n), words.number(cells[n]["value"]), words.interval(cells[n]["ci95"]) or "–")
+        (words.metric(n), words.number(cells[n]["value"]), interval_or_why(cells[n], words))
         for n in names
         if n in cells
     ]
@@ -696,19 +737,19 @@ def calibration(study: Study, words: Words) -> Iterator[Block]:
     if not found:
         yield Text(words("say.no_calibration"))
         return
-    cells = study.evaluated.get("metrics") or {}
-    rows = []
-    for name in ("ece", "slope", "intercept", "brier", "log_loss"):
-        cell = cells.get(name) or of_calibration(found, name)
-        if cell["value"] is not None:
-            interval = words.interval(cell.get("ci95")) or "–"
-            rows.append((words.metric(name), words.number(cell["value"]), interval))
+    names = ("ece", "slope", "intercept", "brier", "log_loss")
+    known = study.evaluated.get("metrics") or {}
+    cells = {name: dict(known.get(name) or of_calibration(found, name)) for name in names}
+    cells = {name: cell for name, cell in cells.items() if cell["value"] is not None}
+    rows = [
+        (words.metric(name), words.number(cell["value"]), interval_or_why(cell, words))
+        for name, cell in cells.items()
+    ]
     columns = (words("column.metric"), words("column.value"), words("column.interval"))
     yield Table(columns, tuple(rows), "", frozenset({1, 2}))
-    method = found.get("method")
-    if method and found.get("slope_ci95"):
-        both = words.listed([words.inside(n) for n in ("slope", "intercept")])
-        yield method_of(both, method, words)
+    if methods_said({"": cells}, names):
+        yield Text(words("say.by_methods", told=listed_methods({"": cells}, names, words)), "soft")
+    yield from temperature(study, words)
     if study.positive:
         yield Text(words("say.calibration", name=study.positive), "soft")
     yield from reliability(found.get("bins") or (), study, words)
@@ -717,9 +758,26 @@ def calibration(study: Study, words: Words) -> Iterator[Block]:
 def of_calibration(found: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Slope and intercept have an interval beside them; older reports may hold whole cells."""
     value = found.get(name)
-    return dict(value) if isinstance(value, Mapping) else {
-        "value": value, "ci95": found.get(f"{name}_ci95"),
-    }  # fmt: skip
+    if isinstance(value, Mapping):
+        return dict(value)
+    return {"value": value, "ci95": found.get(f"{name}_ci95"), "method": found.get("method")}
+
+
+def temperature(study: Study, words: Words) -> Iterator[Block]:
+    """What a temperature did to both errors of the probabilities, on validation."""
+    found = study.evaluated.get("temperature")
+    if not found:
+        return
+    told = {
+        f"{name}_{when}": words.number(found[key][when], 4)
+        for name, key in (("loss", "log_loss"), ("error", "ece"))
+        for when in ("before", "after")
+    }
+    told |= {"value": words.number(found["value"]), "images": words.count(found["images"])}
+    worse = found["ece"]["after"] > found["ece"]["before"]
+    yield Text(words("say.temperature", part=words.part(found["fitted_on"]), **told))
+    if worse:
+        yield Text(words("say.temperature_worse"), "warning")
 
 
 def reliability(bins: Sequence[Mapping[str, Any]], study: Study, words: Words) -> Iterator[Block]:
@@ -786,9 +844,11 @@ def subgroup(
     if rows:
         caption = words("say.subgroup_table", column=column)
         yield Table(columns, tuple(rows), caption, frozenset(range(1, len(columns))))
+        yield from how_each({str(v): g["metrics"] for v, g in shown.items()}, names, words)
     for name in names:
         if gap := gaps.get(name):
             bounds = words.interval(gap.get("ci95"))
+            by = f"; {words.phrase(gap['method'])}" if gap.get("method") else ""
             chance = bool(gap.get("ci95")) and gap["ci95"][0] <= 0
             told = words(
                 "say.gap_chance" if chance else "say.gap",
@@ -796,12 +856,16 @@ def subgroup(
                 highest=gap["highest"],
                 lowest=gap["lowest"],
                 value=words.number(gap["value"]),
-                interval=f" ({bounds})" if bounds else "",
+                interval=f" ({bounds}{by})" if bounds else "",
             )
             if (gap.get("differences") or 1) > 1:
                 told += " " + words("say.gap_largest", count=words.count(gap["differences"]))
             yield Text(told, "soft")
-    hidden = [str(value) for value, group in groups.items() if group.get("suppressed")]
+    hidden = [
+        f"{value} ({words.phrase(group['suppressed'])})"
+        for value, group in groups.items()
+        if group.get("suppressed")
+    ]
     if hidden:
         yield Text(words("say.suppressed", names=words.listed(hidden, 12)), "soft")
 

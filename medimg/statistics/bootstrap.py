@@ -94,9 +94,10 @@ def several_intervals(
     ]
     method = method_of(groups)
     few = too_few(groups, images)
+    rare = shown_by_one(several[0][0], groups)
     return [
         {
-            name: interval(value, drawn[name], level, method, few)
+            name: interval(value, drawn[name], level, method, few, rare)
             if name in drawn
             else Interval(None, None, None, method, reasons[name])
             for name, value in values.items()
@@ -138,12 +139,33 @@ def too_few(groups: Sequence[Any] | None, images: int) -> str | None:
     return f"{told}: an interval by patient needs {FEWEST} or more"
 
 
+def shown_by_one(scored: Scored, groups: Sequence[Any] | None) -> str | None:
+    """Which class a single patient (or image) shows, in words; None where there is none.
+
+    It can't be drawn among others that show it: many resamples are without the class.
+    """
+    units = units_of(groups, len(scored))
+    for number in range(scored.outputs):
+        inside = np.unique(units[scored.labels == number])
+        if len(inside) == 1:
+            unit = "image" if groups is None else "patient"
+            return f"only 1 {unit} shows {scored.name(number)}"
+    return None
+
+
 def interval(
-    value: float | None, drawn: Array, level: float, method: str, few: str | None = None
+    value: float | None,
+    drawn: Array,
+    level: float,
+    method: str,
+    few: str | None = None,
+    rare: str | None = None,
 ) -> Interval:
     """The percentile interval of the replicates, or the reason for none."""
     left_out = int((~np.isfinite(drawn)).sum())
     reason = few or why_no_interval(drawn)
     if reason is not None:
+        if rare and not few and left_out:
+            reason = f"{reason}: {rare}"
         return Interval(value, None, None, method, reason, left_out)
     return Interval(value, *percentiles(drawn, level), method, None, left_out)

@@ -52,7 +52,7 @@ def by_picture(told: Any) -> Any:
     if isinstance(told, Mapping):
         return {
             key: as_pictures(value)
-            if key in ("method", "reason") and isinstance(value, str)
+            if key in ("method", "reason", "suppressed") and isinstance(value, str)
             else by_picture(value)
             for key, value in told.items()
         }

@@ -10,12 +10,18 @@ import numpy as np
 
 from medimg.core.errors import InputError
 from medimg.core.scored import Array, Scored, suited
-from medimg.statistics.bootstrap import Interval, points
+from medimg.statistics.auroc_interval import NEWCOMBE
+from medimg.statistics.bootstrap import Interval, points, too_few
 from medimg.statistics.calibration import calibration
 from medimg.statistics.copies import by_picture, joined
-from medimg.statistics.intervals import independent
+from medimg.statistics.intervals import WILSON, independent
 from medimg.statistics.metric_rows import Metrics, Rows, metric_rows, row, rows_at
-from medimg.statistics.ranking import auroc_or_none
+from medimg.statistics.per_class import (
+    against_the_rest,
+    class_intervals,
+    points_by_class,
+    split_rows,
+)
 from medimg.statistics.resampling import method_of
 from medimg.statistics.subgroups import subgroups
 
@@ -44,7 +50,7 @@ def evaluate_predictions(
     columns: Mapping[str, Sequence[str | None]] | None = None,
     contents: Sequence[str] | None = None,
     pooling: str = "mean",
-    least: int = 20,
+    least: int | None = None,
     seed: int = 0,
     resamples: int = 2000,
     level: float = 0.95,
@@ -65,11 +71,13 @@ def evaluate_predictions(
         columns: what each column that subgroups are made of says of each image.
         contents: the hash of each picture: copies of one are drawn together.
         pooling: a patient's probability: `mean` or `max` of that of the images.
-        least: images, below which a subgroup is named but its numbers are not given.
+        least: patients (images where they are unknown), below which a subgroup is named but its
+            numbers are not given; None: 20 images, and 5 patients.
         level: coverage of the intervals.
     Returns:
         images, groups, positive, metrics, metrics_at_half (None without a positive class),
-        per_class, confusion_matrix, baseline, calibration, by_group, subgroups, ci.
+        per_class, per_class_intervals, confusion_matrix, baseline, calibration, by_group,
+        subgroups, ci.
     Raises:
         InputError: no image, or shapes that don't fit.
     """
@@ -77,14 +85,16 @@ def evaluate_predictions(
     check(scored, classes)
     copies = joined(groups, contents) if contents else None
     units = groups if copies is None else copies
-    rows, half = rows_and_half(scored, metrics, units, resamples, level, seed)
+    rows, half, shares = rows_and_half(scored, metrics, units, resamples, level, seed)
+    by_class = class_intervals(scored, shares, units, level)
     found: dict[str, Any] = {
         "images": len(scored),
         "groups": None if groups is None else len(set(groups) - {None}),
         "positive": None if positive is None else classes[positive],
         "metrics": rows,
         "metrics_at_half": half,
-        "per_class": per_class(scored),
+        "per_class": points_by_class(scored, by_class),
+        "per_class_intervals": by_class,
         "confusion_matrix": {
             "labels": list(classes),
             "counts": scored.confusion().astype(int).tolist(),
@@ -141,40 +151,18 @@ def rows_and_half(
     resamples: int,
     level: float,
     seed: int,
-) -> tuple[Rows, Rows | None]:
-    """The metrics, and those at a threshold of 0.5 where there is a positive class; what looks at
-    no threshold is not computed twice."""
-    if scored.task != "binary" or scored.threshold == 0.5:
-        rows = metric_rows(scored, metrics, groups, resamples, level, seed)
-        return rows, dict(rows) if scored.task == "binary" else None
+) -> tuple[Rows, Rows | None, Rows]:
+    """The metrics; those at a threshold of 0.5 where there is a positive class; those of each
+    class. What looks at no threshold is not computed twice, and all share the resamples."""
+    wanted = {**metrics, **against_the_rest(scored)}
+    at_half = scored.task == "binary" and scored.threshold != 0.5
     moved = {n: f for n, f in metrics.items() if not getattr(f, "threshold_free", False)}
-    both = [(scored, metrics), (replace(scored, threshold=0.5), moved)]
-    rows, half = rows_at(both, groups, resamples, level, seed)
-    return rows, rows | half
-
-
-def per_class(scored: Scored) -> dict[str, dict[str, float | int | None]]:
-    """Each class against the rest; None where a share has no images to be of."""
-    counts = scored.confusion()
-    total = counts.sum()
-    found: dict[str, dict[str, float | int | None]] = {}
-    for number in range(scored.outputs):
-        hits = counts[number, number]
-        support, called = counts[number].sum(), counts[:, number].sum()
-        cleared = total - support - called + hits
-        found[scored.name(number)] = {
-            "precision": share(hits, called),
-            "recall": share(hits, support),
-            "specificity": share(cleared, total - support),
-            "f1": share(2 * hits, support + called),
-            "support": int(support),
-            "auroc": auroc_or_none(scored.labels == number, scored.probabilities[:, number]),
-        }
-    return found
-
-
-def share(part: float, whole: float) -> float | None:
-    return float(part / whole) if whole > 0 else None
+    several = [(scored, wanted)] + [(replace(scored, threshold=0.5), moved)] * at_half
+    found, *rest = rows_at(several, groups, resamples, level, seed)
+    rows, shares = split_rows(found, scored)
+    if scored.task != "binary":
+        return rows, None, shares
+    return rows, {**rows, **rest[0]} if at_half else dict(rows), shares
 
 
 def baseline(
@@ -247,14 +235,26 @@ def by_group(
     if len(labels):
         pooled = replace(scored, labels=labels, probabilities=probabilities)
         rows = metric_rows(pooled, metrics, None, resamples, level, seed)
-        result["metrics"] = {name: of_patients(cell) for name, cell in rows.items()}
+        few = too_few(range(len(labels)), len(labels))
+        result["metrics"] = {name: of_patients(cell, few) for name, cell in rows.items()}
     return result
 
 
-def of_patients(cell: dict[str, Any]) -> dict[str, Any]:
-    """A row whose units are patients, where the method would call them images."""
-    told = cell["method"] and cell["method"].replace("by image", "by patient")
-    return {**cell, "method": told and told.replace(" images)", " patients)")}
+def of_patients(cell: dict[str, Any], few: str | None = None) -> dict[str, Any]:
+    """A row whose units are patients, where method and reason would call them images.
+
+    Args:
+        few: why so few patients have no interval but one that holds for any number of them.
+    """
+    method, reason = cell["method"], cell["reason"]
+    if few and cell["ci95"] and not method.startswith((WILSON, NEWCOMBE)):
+        return {**cell, "ci95": None, "method": None, "reason": few}
+    return {
+        **cell,
+        "method": method
+        and method.replace("by image", "by patient").replace("images)", "patients)"),
+        "reason": reason and reason.replace("image", "patient"),
+    }
 
 
 def rule_of(scored: Scored, pooling: str) -> str:

@@ -23,6 +23,8 @@ from medimg.statistics.resampling import (
 Metrics = Mapping[str, Callable[..., Any]]
 
 UNKNOWN = "(unknown)"
+# images, below which a subgroup's numbers say little
+LEAST = 20
 # numbers of more distinct values than this are cut into ranges
 MOST_VALUES = 12
 RANGES = 4
@@ -34,7 +36,7 @@ def subgroups(
     groups: Sequence[Any] | None,
     metrics: Metrics,
     *,
-    least: int = 20,
+    least: int | None = None,
     resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
@@ -44,7 +46,8 @@ def subgroups(
     Args:
         values: what the column says of each image, length N; None and empty: unknown.
         groups: the patient of each image; a patient may have images in several subgroups.
-        least: images, below which a subgroup is named but its numbers are not given.
+        least: patients (images where they are unknown), below which a subgroup is named but its
+            numbers are not given; None: LEAST images, and FEWEST patients.
     Returns:
         `{groups: {value: {images, patients, classes, metrics, suppressed}}, gap: {metric: {value,
         highest, lowest, differences, ci95, method, reason}}}`. `suppressed` says why there are no
@@ -87,18 +90,23 @@ def found_patients(patients: Sequence[Any] | None) -> int | None:
     return None if patients is None else len(np.unique(units_of(patients, len(patients))))
 
 
-def suppressed(part: Scored, least: int, patients: int | None = None) -> str | None:
+def suppressed(part: Scored, least: int | None, patients: int | None = None) -> str | None:
     """Why a subgroup's numbers are not given; None where they are.
 
     Args:
-        patients: of the subgroup, None where patients are unknown: fewer than FEWEST give none,
-            however many images they have.
+        least: patients, or images where patients are unknown; None: LEAST images and, however
+            many images they have, FEWEST patients.
+        patients: of the subgroup, None where patients are unknown.
     """
-    if patients is not None and patients < min(least, FEWEST) and len(part) >= least:
-        return f"{patients} patient{'' if patients == 1 else 's'}: fewer than {FEWEST}"
-    if len(part) < least:
-        return f"{len(part)} image{'' if len(part) == 1 else 's'}: fewer than {least}"
-    return None
+    if patients is not None and least is not None:
+        return fewer(patients, "patient", least)
+    why = fewer(len(part), "image", LEAST if least is None else least)
+    return why if why or patients is None else fewer(patients, "patient", FEWEST)
+
+
+def fewer(count: int, unit: str, least: int) -> str | None:
+    """`3 patients: fewer than 5`; None where there are enough."""
+    return None if count >= least else f"{count} {unit}{'s' * (count != 1)}: fewer than {least}"
 
 
 def members(values: Sequence[str]) -> dict[str, Array]:

@@ -7,12 +7,15 @@ from typing import Any
 
 from medimg.core.types import Finding
 
+MORE = "more images would tell, or train longer, or balance."
+
 
 def alarms(
     counts: Sequence[Sequence[int]],
     classes: Sequence[str],
     part: str,
     threshold: Mapping[str, Any] | None,
+    interval: tuple[float, float] | None = None,
 ) -> list[Finding]:
     """`one-class-predicted` (error) or `no-better-than-majority` (warning), or nothing.
 
@@ -21,6 +24,8 @@ def alarms(
         part: whose images these are, in words.
         threshold: the one at which the answers were given, as it stands in the report; None in a
             task without one.
+        interval: of the accuracy; where it reaches the share of the commonest class, the two can't
+            be told apart. None: the accuracy alone is compared.
     """
     answered = [sum(column) for column in zip(*counts, strict=True)]
     total = sum(answered)
@@ -43,19 +48,22 @@ def alarms(
                 "(--balance class-weight).",
             )
         ]
-    majority = max(sum(row) for row in counts) / total
-    if accuracy > majority:
-        return []
-    return [
-        Finding(
-            "no-better-than-majority",
-            "warning",
-            f"{part} accuracy {accuracy:.3f}{at} is no better than always answering the "
-            f"commonest class ({majority:.3f})",
-            hint="Look at AUROC, balanced accuracy and the confusion matrix; train longer, or "
-            "balance.",
-        )
-    ]
+    sizes = [sum(row) for row in counts]
+    majority = max(sizes) / total
+    told = f"{part} accuracy {accuracy:.3f}{at}"
+    commonest = f"always answering {classes[sizes.index(max(sizes))]} ({majority:.3f})"
+    if accuracy <= majority:
+        return [no_better(f"{told} is no better than {commonest}")]
+    if interval is not None and interval[0] <= majority:
+        low, high = interval
+        told = f"{told}, 95 % interval {low:.3f} to {high:.3f},"
+        return [no_better(f"{told} can't be told from {commonest}", MORE)]
+    return []
+
+
+def no_better(message: str, hint: str = "train longer, or balance.") -> Finding:
+    look = "Look at AUROC, balanced accuracy and the confusion matrix; "
+    return Finding("no-better-than-majority", "warning", message, hint=look + hint)
 
 
 def in_words(threshold: Mapping[str, Any] | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from medimg.core.baseline import beside, read_baseline
 from medimg.core.report import read_report
 from medimg.core.types import Finding
+from medimg.training.version_images import Names, images_changed, matched, read_images
 
 FACTS = ("images", "groups", "fingerprint", "layout", "split_hash")
 
@@ -20,7 +21,8 @@ def read_verified(folder: Path) -> dict[str, Any]:
         InputError: it can't be read.
     """
     report = read_report(folder / "report.json")
-    return report | {"findings": read_baseline(folder), "name": folder.name}
+    known = {"findings": read_baseline(folder), "name": folder.name}
+    return report | known | {"listed": read_images(folder)}
 
 
 def as_findings(rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
@@ -41,12 +43,13 @@ def compare_versions(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str
     """What became of a dataset between two verify reports.
 
     Items are the same where they name the same files (or class, split, patient) under the same
-    check; a check that ran in one report only is named, because its findings are neither new nor
-    gone.
+    check; a file that was renamed is the same, where both reports list their images. A check that
+    ran in one report only is named, because its findings are neither new nor gone.
 
     Returns:
         a, b: the reports' names; same_data; images, classes and splits as `{name: [old, new]}`;
-        new, gone, same: findings with these items only; only_in_one: checks by report.
+        images: which were added, removed, changed, None where a report lists none; new, gone,
+        same: findings with these items only; only_in_one: checks by report.
     """
     ran = {side: checks_run(report) for side, report in (("a", old), ("b", new))}
     both = ran["a"] & ran["b"]
@@ -54,13 +57,20 @@ def compare_versions(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str
         [row for row in report["findings"] if row["check"] in both or not ran[side]]
         for side, report in (("a", old), ("b", new))
     )
-    fresh, same = beside(as_findings(after), before)
-    gone, _ = beside(as_findings(before), after)
+    images, there, back = None, Names({}), Names({})
+    if old.get("listed") is not None and new.get("listed") is not None:
+        pairs, left, came = matched(old["listed"], new["listed"])
+        images = images_changed(pairs, left, came)
+        there = Names({was.path: now.path for was, now in pairs})
+        back = Names({now.path: was.path for was, now in pairs})
+    fresh, same = beside(as_findings(after), called(before, there))
+    gone, _ = beside(as_findings(before), called(after, back))
     first, second = old.get("dataset") or {}, new.get("dataset") or {}
     prints = [d.get("fingerprint") for d in (first, second)]
     return {
         "a": old["name"],
         "b": new["name"],
+        "images": images,
         "same_data": None if None in prints else prints[0] == prints[1],
         "facts": {k: [first.get(k), second.get(k)] for k in FACTS},
         "classes": side_by_side(first.get("classes"), second.get("classes")),
@@ -70,6 +80,11 @@ def compare_versions(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str
         "same": [row_of(f) for f in same],
         "only_in_one": {"a": sorted(ran["a"] - both), "b": sorted(ran["b"] - both)},
     }
+
+
+def called(rows: Sequence[Mapping[str, Any]], names: Names) -> list[dict[str, Any]]:
+    """Findings with their files as the other version calls them."""
+    return [{**row, "items": [names.item(i) for i in row.get("items") or ()]} for row in rows]
 
 
 def checks_run(report: Mapping[str, Any]) -> set[str]:

@@ -130,7 +130,7 @@ def evaluation(
     metrics: Mapping[str, Callable[..., float]],
     *,
     columns: Mapping[str, Sequence[str | None]] | None = None,
-    least: int = 20,
+    least: int | None = None,
     pooling: str = "mean",
     seed: int = 0,
     resamples: int = 2000,
@@ -139,7 +139,8 @@ def evaluation(
 
     Args:
         columns: what each column of `--by` says of each image.
-        least: images, below which a subgroup's numbers are not given.
+        least: patients (images where they are unknown), below which a subgroup's numbers are not
+            given; None: 20 images, and 5 patients.
         pooling: a patient's probability: `mean` or `max` of that of the images.
     """
     from medimg.statistics.evaluation import evaluate_predictions

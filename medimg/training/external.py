@@ -26,7 +26,7 @@ def mapped(index: DatasetIndex, mapping: Mapping[str, str], known: Sequence[str]
         mapping: the dataset's class to the model's; to the empty string: its images are left out.
         known: the model's classes.
     Raises:
-        UsageError: a class that the dataset, or the model, does not have.
+        UsageError: a class that the dataset, or the model, does not have; no class is left.
     """
     for ours, theirs in mapping.items():
         if ours not in index.classes:
@@ -47,6 +47,12 @@ def mapped(index: DatasetIndex, mapping: Mapping[str, str], known: Sequence[str]
         if mapping.get(str(s.label)) != ""
     ]
     kept = {mapping.get(c, c) for c in index.classes} - {""}
+    if not kept:
+        raise UsageError(
+            f"--map leaves out every class of {index.name} ({', '.join(index.classes)}): nothing "
+            "is left to evaluate",
+            f"Keep one at least: --map {index.classes[0]}={known[0] if known else 'CLASS'}",
+        )
     positive = mapping.get(index.positive or "", index.positive)
     return index.with_samples(samples, classes=tuple(sorted(kept)), positive=positive or None)
 

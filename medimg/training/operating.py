@@ -123,9 +123,14 @@ def digest_of(predictions: Predictions) -> str:
     return f"sha256:{whole.hexdigest()}"
 
 
-def fitted_temperature(val: Predictions | None, name: str) -> dict[str, Any]:
+def fitted_temperature(
+    val: Predictions | None, name: str, positive: str | None = None
+) -> dict[str, Any]:
     """The temperature fitted on validation predictions, with what it does to them.
 
+    Args:
+        positive: the class whose calibration error is told, as in an evaluate report; None: that
+            of the likeliest class.
     Raises:
         InputError: there are none, or they can't tell a temperature.
     """
@@ -149,8 +154,9 @@ def fitted_temperature(val: Predictions | None, name: str) -> dict[str, Any]:
             f"{undefined.reason}",
             "Leave out --calibrate, or give it a larger validation part.",
         ) from undefined
-    before = loss_and_error(val.probabilities, labels, None)
-    after = loss_and_error(tempered(val, value).probabilities, labels, None)
+    place = val.classes.index(positive) if positive in val.classes else None
+    before = loss_and_error(val.probabilities, labels, place)
+    after = loss_and_error(tempered(val, value).probabilities, labels, place)
     return {
         "value": value,
         "fitted_on": "val",

@@ -253,7 +253,8 @@ def test_columns_and_sort(medimg, runs):
     line = ("compare", "runs/one", "runs/two", *QUICK, "--format", "csv")
     shown = medimg(*line, "--columns", "seconds,learning rate,mcc", "--sort", "learning_rate")
     rows = list(csv.DictReader(io.StringIO(shown.out)))
-    assert list(rows[0])[2:] == ["seconds", "learning_rate", "mcc", "mcc_low", "mcc_high"]
+    of_mcc = ["mcc", "mcc_low", "mcc_high", "mcc_method"]
+    assert list(rows[0])[2:] == ["seconds", "learning_rate", *of_mcc]
     assert [row["run"] for row in rows] == ["one", "two"]
     by_brier = medimg(*line, "--metric", "brier").out
     rows = list(csv.DictReader(io.StringIO(by_brier)))
@@ -829,6 +830,60 @@ def test_verify_reports_are_versions_of_a_dataset(medimg, draw_folder, tmp_path)
     assert shown.startswith("new beside old. The data are not the same.")
     again = medimg("compare", "runs/old", "runs/old")
     assert again.code == 2  # one report twice
+
+
+def test_the_images_of_two_versions_are_told_apart_by_content(medimg, draw_folder):
+    """One image removed, one added, one relabelled, and a folder renamed: the counts are alike."""
+    folder = draw_folder("data", {"train": {"a": 6, "b": 6}, "test": {"a": 3, "b": 3}})
+    (folder / "train/a/broken.png").write_bytes(b"no picture")
+    shutil.copy(next((folder / "train/b").iterdir()), folder / "train/b/copy.png")
+    medimg("verify", folder, "--name", "old")
+    before = sorted(p.name for p in (folder / "test/a").iterdir())
+    (folder / "test/a" / before[0]).rename(folder / "test/b/moved.png")
+    (folder / "test/a" / before[1]).unlink()
+    fresh = draw_folder("other", {"test": {"a": 1, "c": 1}}) / "test/c"
+    shutil.copy(next(fresh.iterdir()), folder / "test/a/fresh.png")
+    (folder / "train").rename(folder / "Training")
+    medimg("verify", folder, "--name", "new")
+    answer = medimg("compare", "runs/old", "runs/new", "--json")
+    assert check_shape(answer.report) == []
+    (row,) = answer.report["result"]["versions"]
+    assert row["facts"]["images"][0] == row["facts"]["images"][1] and row["same_data"] is False
+    images = row["images"]
+    assert images["added"] == {"count": 1, "items": [{"file": "test/a/fresh.png", "class": "a"}]}
+    assert images["removed"]["items"] == [{"file": f"test/a/{before[1]}", "class": "a"}]
+    assert images["relabelled"]["items"] == [
+        {"file": "test/b/moved.png", "before": "a", "now": "b"}
+    ]
+    # the broken file, six and seven of the classes, and the one that has a new class too
+    assert images["renamed"]["count"] == 1 + 6 + 7 + 1 and "changed" not in images
+    # what is wrong with a file that was renamed is neither new nor gone
+    for name in ("unreadable", "exact-duplicates"):
+        assert name in {f["check"] for f in row["same"]}
+        assert name not in {f["check"] for f in (*row["new"], *row["gone"])}
+    shown = medimg("compare", "runs/old", "runs/new", "--name", "both").out
+    assert "Images added: 1, the first test/a/fresh.png" in shown
+    assert "Images of another class: 1, the first test/b/moved.png (a → b)" in shown
+    assert medimg("report", "runs/both", "--format", "md", "--lang", "es").code == 0
+    assert "| añadidas | 1 | test/a/fresh.png |" in Path("runs/both/report.es.md").read_text()
+    # older reports list no images
+    Path("runs/old/images.csv").unlink()
+    answer = medimg("compare", "runs/old", "runs/new", "--json")
+    assert answer.report["result"]["versions"][0]["images"] is None
+    assert "Which images differ is not known" in medimg("compare", "runs/old", "runs/new").out
+
+
+def test_the_methods_of_intervals_stand_under_the_runs(medimg, runs):
+    line = ("compare", "runs/one", "runs/two", *QUICK)
+    told = " ".join(medimg(*line, "--name", "ab").out.split())
+    result = json.loads(Path("runs/ab/report.json").read_text())["result"]
+    assert "95 % intervals: " in told
+    for metric in ("auroc", "accuracy", "balanced_accuracy"):
+        cell = result["runs"][0]["metrics"][metric]
+        assert (cell["method"] or cell["reason"]) in told
+    (row,) = [r for r in csv.DictReader(Path("runs/ab/runs.csv").open()) if r["run"] == "one"]
+    one = next(r for r in result["runs"] if r["name"] == "one")
+    assert row["accuracy_method"] == (one["metrics"]["accuracy"]["method"] or "")
 
 
 def test_quiet_leaves_the_table_that_was_asked_for(medimg, drawn):

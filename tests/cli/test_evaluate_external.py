@@ -84,6 +84,13 @@ def test_maps_that_are_none(medimg, runs, hospital, given, told):
     assert answer.code == 2 and told in answer.err
 
 
+def test_a_map_that_leaves_nothing_says_so(medimg, runs, hospital):
+    answer = medimg("evaluate", "runs/two", hospital, "--map", "normal=", "--map", "covid=", *QUICK)
+    assert answer.code == 2
+    assert "--map leaves out every class of hospital" in answer.err
+    assert "Keep one at least: --map " in answer.err
+
+
 def test_images_of_training_are_refused(medimg, runs, phantoms, hospital):
     first = sorted((phantoms / "train/NORMAL").iterdir())[0]
     shutil.copy(first, hospital / "normal/again.png")

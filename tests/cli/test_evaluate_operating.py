@@ -13,6 +13,9 @@ from scipy.optimize import minimize_scalar
 from sklearn import metrics as sk
 
 from medimg.core.runs import read_predictions, write_predictions
+from medimg.core.scored import Scored
+from medimg.metrics.ece import ece
+from medimg.reports.evaluation_text import temperature_lines
 
 QUICK = ("--no-plots", "--resamples", "100", "--no-progress", "--json")
 
@@ -79,6 +82,10 @@ def test_temperature_is_fitted_on_validation_and_kept(medimg, taught, phantoms):
     assert found["log_loss"]["before"] == pytest.approx(sk.log_loss(truth, p))
     assert found["log_loss"]["after"] <= found["log_loss"]["before"]
     assert (found["fitted_on"], found["kept"]) == ("val", "operating.json")
+    # both errors, as an evaluation defines them
+    for when, scores in (("before", p), ("after", at_temperature(p, found["value"]))):
+        scored = Scored(truth.astype(int), np.c_[1 - scores, scores], 1, 0.5)
+        assert found["ece"][when] == pytest.approx(ece(scored))
     # no answer and no ranking changes, only how sure it is
     assert result["confusion_matrix"] == plain["confusion_matrix"]
     assert result["metrics"]["auroc"]["value"] == pytest.approx(plain["metrics"]["auroc"]["value"])
@@ -145,3 +152,17 @@ def test_predictions_made_elsewhere_are_calibrated_on_their_validation_rows(
         "--calibrate", *QUICK,
     )  # fmt: skip
     assert answer.code == 2 and "flatter the test" in answer.err
+
+
+def test_what_a_temperature_does_is_said_of_both_errors():
+    found = {
+        "value": 1.4, "fitted_on": "val", "images": 1200,
+        "log_loss": {"before": 0.5, "after": 0.42}, "ece": {"before": 0.05, "after": 0.04},
+    }  # fmt: skip
+    ((line, severity),) = temperature_lines(found)
+    assert "log loss there 0.5000 → 0.4200, ECE 0.0500 → 0.0400" in line and severity is None
+    worse = found | {"ece": {"before": 0.05, "after": 0.09}}
+    (first, _), (second, severity) = temperature_lines(worse)
+    assert "ECE 0.0500 → 0.0900" in first
+    assert severity == "warning" and "the calibration error has grown" in second
+    assert list(temperature_lines(None)) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -63,9 +64,9 @@ def test_small_subgroups_are_named_without_numbers(medimg, train, table):
     answer = medimg("evaluate", "runs/a", "--by", "view", "--min-group", "6", *QUICK)
     views = answer.report["result"]["subgroups"]["view"]["groups"]
     small = views["lateral"]
-    assert (
-        small["metrics"] == {} and small["suppressed"] == f"{small['images']} images: fewer than 6"
-    )
+    # where patients are known they are what is counted
+    told = f"{small['patients']} patients: fewer than 6"
+    assert small["metrics"] == {} and small["suppressed"] == told
     assert views["frontal"]["metrics"]["accuracy"]["value"] is not None
     assert "view, not shown: lateral (" in answer.err
     assert answer.report["result"]["subgroups"]["view"]["gap"] == {}
@@ -94,3 +95,21 @@ def test_columns_that_are_none(medimg, runs, by, told):
     answer = medimg("evaluate", "runs/two", "--by", by, *QUICK)
     assert answer.code == 2, answer.err
     assert told in answer.err
+
+
+def test_the_table_names_the_method_of_each_interval(medimg, train, table):
+    assert train("a", data=table).code == 0
+    shown = tuple(word for word in QUICK if word != "--json")
+    answer = medimg("evaluate", "runs/a", "--by", "sex", "--min-group", "3", *shown)
+    lines = answer.out.splitlines()
+    place = next(n for n, line in enumerate(lines) if line.startswith("sex "))
+    told = next(line for line in lines[place:] if line.startswith("95 % intervals: "))
+    methods = read_report(Path("runs/a/evaluate/test"))["subgroups"]["sex"]["groups"]["F"]
+    for name in ("auroc", "accuracy"):
+        method = methods["metrics"][name]["method"]
+        if method:
+            assert method.split(",")[0].removeprefix("percentile ") in told
+
+
+def read_report(folder: Path) -> dict:
+    return json.loads((folder / "report.json").read_text())["result"]

@@ -300,7 +300,7 @@ def test_subgroups_are_shown_with_their_gap(page, runs):
     assert "By sex group images patients AUROC F 9 4 0.90 (0.80 to 0.95)" in seen
     assert "AUROC: F is 0.050 above M (-0.100 to 0.200), which may be chance. It is the " in seen
     assert "largest of 3 differences" in seen
-    assert "Not shown: ?." in seen
+    assert "Not shown: ? (2 images)." in seen
     assert "Subgroups by sex: see Subgroups." in seen
 
 

@@ -72,6 +72,7 @@ def found_in_runs() -> list[Finding]:
         *alarms([[0, 7], [0, 1200]], ["well", "ill"], "test", cut),
         *alarms([[1, 6], [2, 4]], ["well", "ill"], "test", None),
         *alarms([[1, 6], [2, 4]], ["well", "ill"], "validation", cut),
+        *alarms([[6, 1], [2, 4]], ["well", "ill"], "test", cut, (0.5, 0.9)),
         *reused(12, "test"),
         *far_apart({"auroc": cell(0.9, 0.88, 0.92)}, {"auroc": cell(0.6, 0.58, 0.62)}, "test"),
         *far_apart({"auroc": cell(0.6, 0.58, 0.62)}, {"auroc": cell(0.9, 0.88, 0.92)}, "test"),
@@ -89,7 +90,7 @@ def found_in_runs() -> list[Finding]:
 def test_findings_of_runs_are_told_in_spanish_with_their_numbers():
     spanish, english = Words("es"), Words("en")
     findings = found_in_runs()
-    assert len(findings) == 14
+    assert len(findings) == 15
     for finding in findings:
         told = spanish.message(finding.message)
         assert told, finding.message
@@ -171,6 +172,20 @@ def test_the_checklists_are_whole():
 def test_epochs_are_whole():
     drawing = Drawing((1, 2), (0, 1), "epoch", "loss", whole=True)
     assert ">1<" in drawing.svg("t") and ">1.2<" not in drawing.svg("t")
+
+
+def test_no_line_of_a_forest_runs_through_its_names():
+    from xml.etree import ElementTree
+
+    bars = [Bar(f"run {n}", 0.01 * n, -0.1, 0.1, "+0.010 (-0.100 to +0.100)") for n in range(4)]
+    root = ElementTree.fromstring(forest(bars, "t", "{:g}".format, zero=0.0))
+    names = [float(e.attrib["y"]) for e in root if e.attrib.get("class") == "halo"]
+    upright = [e.attrib for e in root if e.tag == "line" and e.attrib["x1"] == e.attrib["x2"]]
+    assert len(names) == 8 and upright
+    for line in upright:
+        top, floor = float(line["y1"]), float(line["y2"])
+        # letters reach from their base line up to about 9
+        assert not any(top < y and y - 9 < floor for y in names)
 
 
 def test_drawings_are_well_formed_and_escaped():

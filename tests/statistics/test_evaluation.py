@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn import metrics as sk
+from statsmodels.stats.proportion import proportion_confint
 
 import medimg.metrics
 from medimg.core.errors import InputError
+from medimg.reports.evaluation_text import bootstrap_line
 from medimg.statistics.evaluation import evaluate_predictions
 
 METRICS = {
@@ -214,3 +216,82 @@ def test_what_does_not_fit_is_refused():
         evaluate(np.zeros(0, int), np.zeros((0, 2)))
     with pytest.raises(InputError, match="2 columns of probabilities for 3 classes"):
         evaluate([0, 1], [[0.5, 0.5]] * 2, classes=TRIO)
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_intervals_of_each_class(k):
+    """Each class's numbers are those of a task of that class against the rest."""
+    labels, p = images(2, 200, k)
+    settings = {"classes": TRIO, "positive": None, "threshold": None} if k == 3 else {}
+    found = evaluate(labels, p, **settings)
+    called = p.argmax(axis=1) if k == 3 else (p[:, 1] >= 0.3).astype(int)
+    for number, (name, cells) in enumerate(found["per_class_intervals"].items()):
+        for metric, cell in cells.items():
+            assert cell["value"] == pytest.approx(found["per_class"][name][metric])
+            assert cell["ci95"][0] <= cell["value"] <= cell["ci95"][1] and cell["method"]
+        of_it, said = labels == number, called == number
+        for metric, hits, among in (
+            ("recall", of_it & said, of_it),
+            ("precision", of_it & said, said),
+            ("specificity", ~of_it & ~said, ~of_it),
+        ):
+            wanted = proportion_confint(hits.sum(), among.sum(), method="wilson")
+            assert cells[metric]["ci95"] == pytest.approx(wanted)
+            assert cells[metric]["method"] == "Wilson"
+    if k == 2:
+        ill = found["per_class_intervals"]["PNEUMONIA"]
+        assert ill["auroc"]["ci95"] == pytest.approx(found["metrics"]["auroc"]["ci95"])
+        assert ill["f1"]["ci95"] == found["metrics"]["f1"]["ci95"]
+        assert ill["recall"]["ci95"] == pytest.approx(found["metrics"]["sensitivity"]["ci95"])
+
+
+def test_intervals_of_each_class_are_by_patient():
+    labels, p = images(6, 240, 3)
+    order = np.argsort(labels, kind="stable")
+    groups = [f"p{i // 4}" for i in range(240)]
+    settings = {"classes": TRIO, "positive": None, "threshold": None}
+    found = evaluate(labels[order], p[order], groups, **settings)["per_class_intervals"]
+    assert found["glioma"]["recall"]["method"].startswith("percentile bootstrap by patient")
+    assert found["glioma"]["auroc"]["method"].startswith("Obuchowski")
+
+
+def test_a_class_of_one_patient_is_named_where_there_is_no_interval():
+    """Seven ill patients and one well: of eight drawn, a third are without the well one."""
+    rng = np.random.default_rng(0)
+    second = np.r_[0.2, rng.uniform(0.3, 0.9, 7)]
+    labels = np.r_[0, np.ones(7, int)]
+    pair = np.repeat(np.c_[1 - second, second], 3, axis=0)
+    groups = [f"p{i // 3}" for i in range(24)]
+    found = evaluate(np.repeat(labels, 3), pair, groups, threshold=0.5)
+    for rows, unit in ((found["metrics"], "patient"), (found["by_group"]["metrics"], "patient")):
+        cell = rows["balanced_accuracy"]
+        assert cell["value"] is not None and cell["ci95"] is None and cell["method"] is None
+        assert cell["reason"].startswith("undefined in ")
+        assert cell["reason"].endswith(f" of the resamples: only 1 {unit} shows NORMAL")
+        assert not any("image" in (row["reason"] or "") for row in rows.values())
+    alone = evaluate(np.repeat(labels, 3)[::3], pair[::3], threshold=0.5)["metrics"]
+    assert alone["balanced_accuracy"]["reason"].endswith("only 1 image shows NORMAL")
+
+
+def test_few_patients_have_intervals_that_hold_for_few_alone():
+    labels, second = np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.5, 0.9])
+    groups = ["a", "b", "c", "d"]
+    pair = np.repeat(np.c_[1 - second, second], 2, axis=0)
+    found = evaluate(np.repeat(labels, 2), pair, np.repeat(groups, 2).tolist(), threshold=0.5)
+    cells = found["by_group"]["metrics"]
+    assert cells["accuracy"]["method"] == "Wilson" and cells["accuracy"]["ci95"]
+    for name in ("auroc", "f1", "balanced_accuracy", "brier"):
+        assert cells[name]["ci95"] is None
+        assert cells[name]["reason"] == "4 patients: an interval by patient needs 5 or more"
+
+
+def test_copies_are_named_where_they_are_what_is_drawn():
+    labels, p = images(7, 60, 2)
+    contents = [f"picture {i // 2}" for i in range(60)]
+    labels = np.repeat(labels[::2], 2)
+    found = evaluate(labels, p, contents=contents)
+    line = bootstrap_line(found["ci"])
+    assert "by picture" in found["ci"]["method"] and "resamples of distinct pictures" in line
+    assert "resamples of images" in bootstrap_line(evaluate(labels, p)["ci"])
+    groups = [f"p{i // 4}" for i in range(60)]
+    assert "resamples of patients" in bootstrap_line(evaluate(labels, p, groups)["ci"])

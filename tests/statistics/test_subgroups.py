@@ -151,3 +151,14 @@ def test_two_patients_have_no_interval():
     assert found["balanced_accuracy"].reason == (
         "2 patients: an interval by patient needs 5 or more"
     )
+
+
+def test_the_least_counts_patients_where_they_are_known():
+    scored, view = images(0, 80)
+    patients = [f"p{n % 8}" if v else f"q{n}" for n, v in enumerate(view)]
+    values = ["many" if v == 0 else "few" for v in view]
+    found = subgroups(scored, values, patients, BOTH, least=9, resamples=100)["groups"]
+    assert found["few"]["suppressed"] == "8 patients: fewer than 9"
+    found = subgroups(scored, values, patients, BOTH, least=8, resamples=100)["groups"]
+    assert found["few"]["suppressed"] is None
+    assert subgroups(scored, values, None, BOTH, resamples=100)["groups"]["few"]["metrics"]

@@ -34,6 +34,20 @@ def test_good_answers_and_a_part_of_one_class_are_silent(counts):
     assert alarms(counts, ("a", "b", "c"), "test", None) == []
 
 
+def test_an_accuracy_whose_interval_reaches_the_commonest_class_is_a_warning():
+    counts = [[5, 3], [3, 21]]
+    (found,) = alarms(counts, ("NORMAL", "SICK"), "test", None, (0.64, 0.91))
+    assert (found.check, found.severity) == ("no-better-than-majority", "warning")
+    assert found.message == (
+        "test accuracy 0.812, 95 % interval 0.640 to 0.910, can't be told from always answering "
+        "SICK (0.750)"
+    )
+    assert alarms(counts, ("NORMAL", "SICK"), "test", None, (0.751, 0.91)) == []
+    # below the share the numbers themselves say it
+    (below,) = alarms([[4, 4], [4, 20]], ("NORMAL", "SICK"), "test", None, (0.6, 0.9))
+    assert "is no better than always answering SICK (0.750)" in below.message
+
+
 def test_thresholds_in_words():
     assert in_words(None) == ""
     assert in_words({"value": 0.5, "rule": "0.5", "chosen_on": None}) == " at the threshold 0.5"
