@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from medimg.commands._job import Job
     from medimg.core.scan import ScanRecord
     from medimg.core.scan_cache import ScanCache, Stamp
@@ -24,11 +27,25 @@ class Scanned:
         seconds: what reading took.
     """
 
-    records: dict[str, ScanRecord]
+    records: Mapping[str, ScanRecord]
     read: int
     cached: int
     missing: int
     seconds: float
+
+    @property
+    def all_read(self) -> bool:
+        """Whether the bytes of every file are known."""
+        return all(self.digests.values())
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Path to SHA-256 of each file's bytes; empty where it could not be read."""
+        from medimg.core.scan_cache import KeptRecords
+
+        if isinstance(self.records, KeptRecords):
+            return self.records.digests
+        return {path: record.sha256 for path, record in self.records.items()}
 
     @property
     def images_per_second(self) -> float | None:
@@ -36,12 +53,30 @@ class Scanned:
         return self.read / self.seconds if self.read and self.seconds > 0 else None
 
 
+def unchanged(index: DatasetIndex, cache: ScanCache, stamps: Mapping[str, Stamp]) -> Scanned:
+    """Files none of which has changed since all that is asked for was found out.
+
+    Args:
+        stamps: what the cache gives for all images.
+    """
+    from medimg.core.scan_cache import KeptRecords
+
+    paths = list(dict.fromkeys(s.path for s in index.samples))
+    return Scanned(KeptRecords(cache, paths, stamps), 0, len(paths), 0, 0.0)
+
+
 def scan_dataset(
-    job: Job, index: DatasetIndex, cache: ScanCache, *, read_all: bool = False
+    job: Job,
+    index: DatasetIndex,
+    cache: ScanCache,
+    stamps: Mapping[str, Stamp] | None = None,
+    *,
+    read_all: bool = False,
 ) -> Scanned:
     """Reads what the cache does not know. An interrupt leaves what is done so far.
 
     Args:
+        stamps: what the cache gives for all images, where that is known already.
         read_all: read every file, and put the cache right.
     """
     from medimg.core.scan import NOT_READ, scan_paths
@@ -50,12 +85,11 @@ def scan_dataset(
     paths = list(dict.fromkeys(s.path for s in index.samples))
     known: dict[str, ScanRecord] = {}
     read: dict[str, ScanRecord] = {}
-    stamps: dict[str, Stamp] = {}
     try:
-        known = {} if read_all else cache.records(paths)
-        wanted = [p for p in paths if p not in known]
         # taken before reading: a file that changes meanwhile is read again next time
-        stamps = cache.stamps(wanted)
+        stamps = cache.stamps(paths) if stamps is None else stamps
+        known = {} if read_all else cache.records(paths, stamps)
+        wanted = [p for p in paths if p not in known]
         with job.progress("Reading images", len(wanted)) as bar:
             for path, record in scan_paths(wanted, index.source, bar.update):
                 read[path] = record
@@ -66,7 +100,7 @@ def scan_dataset(
             + (": the report will be about those." if done else ", before any was read."),
             severity="warning",
         )
-    cache.keep(read, stamps)
+    cache.keep(read, stamps or {})
     found = known | read
     records = {p: found.get(p, NOT_READ) for p in paths}
     seconds = time.perf_counter() - started

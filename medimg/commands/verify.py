@@ -16,7 +16,7 @@ from medimg.commands.split import typed
 if TYPE_CHECKING:
     from medimg.commands._scan import Scanned
     from medimg.core.checking import CheckContext, Checked
-    from medimg.core.scan_cache import ScanCache
+    from medimg.core.scan_cache import Judged
     from medimg.core.types import DatasetIndex, Finding
 
 PAGE = "page.html"
@@ -74,25 +74,20 @@ def verify(
     context: CheckContext,
     checks: Checks,
     wanted: Callable[[str], bool] = lambda name: True,
-    cache: ScanCache | None = None,
+    outcomes: dict[str, Checked] | None = None,
 ) -> Verified:
     """Runs the checks over a scanned dataset.
 
     Args:
         wanted: whether a check that the layout's reader makes was asked for, by its name.
-        cache: where outcomes are kept; unchanged data are not judged twice.
+        outcomes: what they said of it before, where it has not changed.
     """
     from medimg.core.checking import RANK, run_checks
-    from medimg.core.scan_cache import outcomes_key
 
-    key = outcomes_key(context, checks) if cache else ""
-    outcomes = cache.outcomes(key) if cache else None
     if outcomes is None:
         outcomes = run_checks(
             checks, context, lambda name: not wanted(name), outlast_interrupt=True
         )
-        if cache:
-            cache.keep_outcomes(key, outcomes)
     outcomes = {name: c for name, c in outcomes.items() if name in checks or wanted(name)}
     findings = [f for outcome in outcomes.values() for f in outcome.findings]
     findings.sort(key=lambda f: (RANK[f.severity], f.check))
@@ -298,10 +293,10 @@ def command(
     Your files are never moved or changed. Files that have not changed since the last time are not
     read again.
     """
-    from medimg.commands._scan import scan_dataset
+    from medimg.commands._scan import scan_dataset, unchanged
     from medimg.core.checking import READER_CHECKS, CheckContext, PartialScan
     from medimg.core.errors import UsageError
-    from medimg.core.scan_cache import ScanCache
+    from medimg.core.scan_cache import ScanCache, judged_key
     from medimg.core.split import apply_splits_file
     from medimg.reports.findings import say_dataset, say_findings, say_fine
 
@@ -320,16 +315,26 @@ def command(
     try:
         index = job.open(dataset, layout, options, positive)
         index = apply_splits_file(index, splits) if splits else index
+        card = job.manager.registry().datasets.get(index.card) if index.card else None
+        cache = ScanCache(index.source)
+        stamps = cache.stamps({s.path for s in index.samples})
+        key = judged_key(CheckContext(index, {}, own, card), stamps, checks, (only, skip))
+        judged = None if no_cache else cache.judged(key)
     except KeyboardInterrupt:
         job.note("Interrupted before a file was read: no report was written.", severity="warning")
         raise
-    cache = ScanCache(index.source)
-    scanned = scan_dataset(job, index, cache, read_all=no_cache)
-    card = job.manager.registry().datasets.get(index.card) if index.card else None
+    if judged:
+        scanned = unchanged(index, cache, stamps)
+    else:
+        scanned = scan_dataset(job, index, cache, stamps, read_all=no_cache)
     records = scanned.records
     seen = PartialScan(records, scanned.missing) if scanned.missing else records
     context = CheckContext(index, seen, own, card)
-    verified = verify(context, checks, wanted, None if scanned.missing or no_cache else cache)
+    verified = verify(context, checks, wanted, judged.outcomes if judged else None)
+    if judged is None and not scanned.missing:
+        judged = judged_now(index, scanned, verified)
+        if scanned.all_read:
+            cache.keep_judged(key, judged)
     if accepted is not None and baseline:
         verified = verified.beside(accepted)
         warn_of_another(job, baseline, index)
@@ -345,7 +350,8 @@ def command(
         write_clean_index(job, context, write_clean, verified)
     else:
         job.say(next_step(typed(dataset, layout, options), verified))
-    finish(job, context, verified, scanned, write_clean, baseline, html)
+    print_of_it = judged.fingerprint if judged else None
+    finish(job, index, verified, scanned, print_of_it, write_clean, baseline, html)
     if partial:
         raise KeyboardInterrupt
     if verified.fails(fail_on):
@@ -382,31 +388,37 @@ def say_summary(job: Job, verified: Verified, scanned: Scanned) -> None:
     )
 
 
+def judged_now(index: DatasetIndex, scanned: Scanned, verified: Verified) -> Judged:
+    """What the next run need not find out again."""
+    from medimg.core.index import fingerprint
+    from medimg.core.scan_cache import Judged
+
+    return Judged(verified.checks, fingerprint(index, scanned.digests))
+
+
 def finish(
     job: Job,
-    context: CheckContext,
+    index: DatasetIndex,
     verified: Verified,
     scanned: Scanned,
+    fingerprint: str | None,
     clean_file: str | None,
     baseline: str | None,
     html: bool,
 ) -> None:
     """The report, and the page about it."""
-    from medimg.core.index import fingerprint
     from medimg.core.runs import write_run_splits
     from medimg.core.split import split_hash
     from medimg.training.version_images import FILE as IMAGES
 
-    index = context.index
-    digests = {p: r.sha256 for p, r in scanned.records.items()}
     result = result_of(verified, scanned, clean_file, baseline, PAGE if html else None)
     if not scanned.missing:
         # what a later comparison of two versions of the dataset goes by
-        write_run_splits(job.folder / IMAGES, index.samples, digests)
+        write_run_splits(job.folder / IMAGES, index.samples, scanned.digests)
     report = job.finish(
         result,
         index=index,
-        fingerprint=None if scanned.missing else fingerprint(index, digests),
+        fingerprint=fingerprint,
         split_hash=split_hash(index.samples) if index.splits() else None,
         findings=verified.findings,
     )

@@ -1,8 +1,8 @@
 """What a scan and the checks found, kept between runs in the user's cache folder.
 
 A record is good as long as its file's size and time of change are; what checks said is good as
-long as all records, labels, settings and the checks' own sources are. A cache that can't be
-read or written is passed over: it only saves time.
+long as those of all files, labels, settings and the checks' own sources are, and then no record
+is looked at. A cache that can't be read or written is passed over: it only saves time.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from medimg.core.cache import cache_folder
 from medimg.core.checking import CheckContext, Checked
 from medimg.core.index import MEMBER, FileSource
-from medimg.core.scan import ScanRecord
+from medimg.core.scan import ScanRecord, scan_paths
 from medimg.core.types import Finding, Source
 
 # another name wherever the tables have other columns
-FILE = "scans2.sqlite"
+FILE = "scans3.sqlite"
 # raise it when a record's fields or their meaning change
 RECORDS = 6
 PARSED = 10_000
@@ -35,9 +36,60 @@ create table if not exists records (
     root text, path text, size integer, changed integer, version integer, record text, arrays blob,
     primary key (root, path)
 ) without rowid;
-create table if not exists outcomes (key text primary key, root text, outcomes text)
+create table if not exists judged (
+    key text primary key, root text, fingerprint text, outcomes text
+)
 """
 Stamp = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is known of a dataset none of whose files has changed.
+
+    Args:
+        fingerprint: of `medimg.core.index`.
+    """
+
+    outcomes: dict[str, Checked]
+    fingerprint: str
+
+
+class KeptRecords(Mapping[str, ScanRecord]):
+    """Records of files that have not changed, read from the cache once one is asked for.
+
+    Args:
+        paths: of all images; stamps: what `ScanCache.stamps` gives for them.
+    """
+
+    def __init__(self, cache: ScanCache, paths: Sequence[str], stamps: Mapping[str, Stamp]) -> None:
+        self._cache = cache
+        self._paths = paths
+        self._stamps = stamps
+
+    @cached_property
+    def _records(self) -> dict[str, ScanRecord]:
+        found = self._cache.records(self._paths, self._stamps)
+        # the cache may have been cleared meanwhile
+        missing = [path for path in self._paths if path not in found]
+        return found | dict(scan_paths(missing, self._cache.source))
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Path to SHA-256 of each file's bytes."""
+        found = self._cache.digests(self._stamps)
+        if all(path in found for path in self._paths):
+            return found
+        return {path: record.sha256 for path, record in self._records.items()}
+
+    def __getitem__(self, path: str) -> ScanRecord:
+        return self._records[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
 
 
 class ScanCache:
@@ -57,18 +109,21 @@ class ScanCache:
         """The folder that paths are relative to; None where images are no files of their own."""
         return str(self.source.root) if isinstance(self.source, FileSource) else None
 
-    def records(self, paths: Iterable[str]) -> dict[str, ScanRecord]:
-        """Path to record, of the files that have not changed since."""
+    def records(
+        self, paths: Iterable[str], stamps: Mapping[str, Stamp] | None = None
+    ) -> dict[str, ScanRecord]:
+        """Path to record, of the files that have not changed since.
+
+        Args:
+            stamps: what `stamps` gave for the paths, or more.
+        """
         found: dict[str, ScanRecord] = {}
         if self.root is None or not self.file.exists():
             return found
         wanted = set(paths)
+        now = self.stamps(wanted) if stamps is None else stamps
         with suppress(sqlite3.Error, OSError, ValueError, TypeError), no_collecting():
-            rows = [
-                row
-                for row in self._rows()
-                if row[0] in wanted and stamp(os.path.join(self.root, row[0])) == row[1:3]
-            ]
+            rows = [row for row in self._rows() if row[0] in wanted and now.get(row[0]) == row[1:3]]
             # parsed in one piece: a call for each takes four times as long
             for start in range(0, len(rows), PARSED):
                 some = rows[start : start + PARSED]
@@ -76,6 +131,18 @@ class ScanCache:
                 for (path, *_, arrays), values in zip(some, parsed, strict=True):
                     found[path] = ScanRecord.unpacked(values, arrays)
         return found
+
+    def digests(self, stamps: Mapping[str, Stamp]) -> dict[str, str]:
+        """Path to SHA-256, of the files whose stamps are those of their records."""
+        # the first value of a record; to parse them all would take several times as long
+        query = (
+            "select path, size, changed, substr(record, 3, 64) from records "
+            "where root = ? and version = ?"
+        )
+        with suppress(sqlite3.Error, OSError), closing(self._open()) as base:
+            rows = base.execute(query, [self.root, RECORDS])
+            return {row[0]: row[3] for row in rows if stamps.get(row[0]) == row[1:3]}
+        return {}
 
     def keep(self, records: Mapping[str, ScanRecord], stamps: Mapping[str, Stamp]) -> None:
         """Stores new records.
@@ -96,28 +163,32 @@ class ScanCache:
 
     def stamps(self, paths: Iterable[str]) -> dict[str, Stamp]:
         """Path to size and time of change, of those that are files of their own."""
-        if self.root is None:
+        root = self.root
+        if root is None:
             return {}
-        seen = {p: stamp(os.path.join(self.root, p)) for p in paths if MEMBER not in p}
+        seen = {p: stamp(os.path.join(root, p)) for p in paths if MEMBER not in p}
         return {path: told for path, told in seen.items() if told is not None}
 
-    def outcomes(self, key: str) -> dict[str, Checked] | None:
-        """What the checks said last time, or None."""
-        if not self.file.exists():
+    def judged(self, key: str) -> Judged | None:
+        """What was said under a key last time, or None."""
+        if not key or not self.file.exists():
             return None
+        query = "select outcomes, fingerprint from judged where key = ?"
         with suppress(sqlite3.Error, OSError, ValueError, TypeError, KeyError):
             with closing(self._open()) as base:
-                row = base.execute("select outcomes from outcomes where key = ?", [key]).fetchone()
+                row = base.execute(query, [key]).fetchone()
             if row:
-                return {name: outcome_of(told) for name, told in json.loads(row[0]).items()}
+                told = json.loads(row[0])
+                return Judged({name: outcome_of(own) for name, own in told.items()}, row[1])
         return None
 
-    def keep_outcomes(self, key: str, outcomes: Mapping[str, Checked]) -> None:
-        """Stores what the checks said; not where one of them failed."""
-        if any(outcome.failed for outcome in outcomes.values()):
+    def keep_judged(self, key: str, judged: Judged) -> None:
+        """Stores what the checks said; not where one of them failed, or without a key."""
+        if not key or any(outcome.failed for outcome in judged.outcomes.values()):
             return
-        text = json.dumps({name: asdict(outcome) for name, outcome in outcomes.items()})
-        self._write("insert or replace into outcomes values (?, ?, ?)", [(key, self.root, text)])
+        text = json.dumps({name: asdict(outcome) for name, outcome in judged.outcomes.items()})
+        row = (key, self.root, judged.fingerprint, text)
+        self._write("insert or replace into judged values (?, ?, ?, ?)", [row])
 
     def _open(self) -> sqlite3.Connection:
         return sqlite3.connect(self.file, timeout=5)
@@ -166,21 +237,42 @@ def outcome_of(told: Mapping[str, Any]) -> Checked:
     return Checked(**{**told, "findings": findings})
 
 
-def outcomes_key(context: CheckContext, checks: Mapping[str, Callable[..., Any]]) -> str:
-    """Depends on everything that checks may look at, and on what they are."""
+def judged_key(
+    context: CheckContext,
+    stamps: Mapping[str, Stamp],
+    checks: Mapping[str, Callable[..., Any]],
+    asked: object = None,
+) -> str:
+    """Depends on everything that checks may look at, and on what they are; no record is read.
+
+    Args:
+        stamps: path to `stamp` of every image.
+        asked: what else was wanted of them.
+    Returns:
+        Empty where an image has no stamp: nobody knows whether it has changed.
+    """
     index = context.index
+    if any(s.path not in stamps for s in index.samples):
+        return ""
     digest = hashlib.sha256()
 
     def add(*values: object) -> None:
-        digest.update(repr(values).encode() + b"\n")
+        digest.update(repr(values).encode("utf-8", "surrogateescape") + b"\n")
 
     add(index.layout, index.classes, index.positive, index.card, index.patients, str(index.root))
     add(index.strays, index.declared, index.findings, index.unlabelled)
     add({name: dict(own) for name, own in sorted(context.settings.items())}, context.card)
+    add(RECORDS, asked, sources(checks))
+    # labels and patients recur: a set of them, written once each, takes half the time
+    told = {word: repr(word) for s in index.samples for word in (s.label, s.group, s.split)}
+    rows = [
+        f"{s.path}\0{told[s.label]}\0{told[s.group]}\0{told[s.split]}\0{stamps[s.path]}"
+        for s in index.samples
+    ]
+    digest.update("\n".join(rows).encode("utf-8", "surrogateescape"))
     for s in index.samples:
-        record = context.scan[s.path]
-        add(s.path, s.label, s.group, s.split, dict(s.columns), record.sha256, record.error)
-    add(sources(checks))
+        if s.columns:
+            add(s.path, dict(s.columns))
     return digest.hexdigest()
 
 

@@ -2,11 +2,13 @@
 
 CleanVision is run as its users run it: `find_issues()` with its own number of jobs. Beside both
 stands what cv2 takes to read and decode the files and nothing else: no scan can be faster, so
-that is how many times as fast as CleanVision one that decodes with cv2 can be.
+that is how many times as fast as CleanVision one that decodes with cv2 can be. Seconds are told by
+the clock and as work of all cores: what else the machine does is not in the latter.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import time
@@ -47,15 +49,16 @@ SAME_ISSUES = (
 )
 # a process of its own: its workers are started anew and import the main module
 PROGRAM = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from cleanvision import Imagelab
 if __name__ == "__main__":
     # by name: it overlooks BMP files in folders
     lab = Imagelab(filepaths=sorted(map(str, Path(sys.argv[1]).iterdir())))
-    started = time.perf_counter()
+    started, before = time.perf_counter(), sum(os.times()[:4])
     lab.find_issues(verbose=False)
-    print("seconds", time.perf_counter() - started, file=open(sys.argv[2], "w"))
+    seconds, work = time.perf_counter() - started, sum(os.times()[:4]) - before
+    print(seconds, work, file=open(sys.argv[2], "w"))
 """
 ROWS = (
     "decoding and nothing else",
@@ -64,8 +67,16 @@ ROWS = (
     "from files to all issues",
     "the process, imports included",
 )
-# on every set, with room for a busy machine; the table says what each reaches
-LEAST_TIMES = {"reading the images (scan)": 6, "from files to the same issues": 4}
+# times as fast on every set and on all of them together, by the clock or in work, whichever says
+# more; with room for a busy machine
+LEAST_TIMES = {"reading the images (scan)": 6, "from files to the same issues": 5}
+LEAST_OF_ALL = {
+    "reading the images (scan)": 22,
+    "from files to the same issues": 15,
+    "from files to all issues": 14,
+}
+# seconds by the clock, seconds of all cores
+Taken = tuple[float, float]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -82,35 +93,36 @@ def test_a_scan_beside_cleanvision(
     for _ in range(ROUNDS):
         peer = run_command([sys.executable, str(program), str(folder), str(told)])
         ours = [
-            decode_only(folder, paths),
-            seconds(lambda: sum(1 for _ in scan_paths(paths, FileSource(folder)))),
-            seconds(lambda: find_issues(folder.parent, SAME_ISSUES)),
-            seconds(lambda: find_issues(folder.parent)),
+            taken(lambda: decode_only(folder, paths)),
+            taken(lambda: sum(1 for _ in scan_paths(paths, FileSource(folder)))),
+            taken(lambda: find_issues(folder.parent, SAME_ISSUES)),
+            taken(lambda: find_issues(folder.parent)),
         ]
         # the folder itself has no classes: its parent is the dataset
         whole = run_command(verify_command(folder.parent, "--no-cache"))
-        issues = float(told.read_text().split()[1])
-        rounds.append([*((issues, own) for own in ours), (peer.seconds, whole.seconds)])
+        issues = tuple(map(float, told.read_text().split()))
+        ended = (peer.seconds, peer.work), (whole.seconds, whole.work)
+        rounds.append([*((issues, own) for own in ours), ended])
     times = {}
     rows = []
     for place, row in enumerate(ROWS):
         pairs = [one[place] for one in rounds]
-        times[row] = statistics.median(theirs / own for theirs, own in pairs)
-        medians = map(statistics.median, zip(*pairs, strict=True))
-        rows.append([row, *medians, times[row]])
+        theirs, own = (statistics.median(both[n][0] for both in pairs) for n in (0, 1))
+        times[row] = [statistics.median(a[n] / b[n] for a, b in pairs) for n in (0, 1)]
+        rows.append([row, theirs, own, *times[row]])
     table(
         f"{name}, {len(paths):,} files, medians of {ROUNDS} rounds",
-        ["", "CleanVision s", "medimg s", "times as fast"],
+        ["", "CleanVision s", "medimg s", "times as fast", "in work"],
         rows,
     )
-    for row, least in LEAST_TIMES.items():
-        assert times[row] >= least
+    for row, least in (LEAST_OF_ALL if name == "all samples" else LEAST_TIMES).items():
+        assert max(times[row]) >= least
 
 
-def seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
+def taken(work: Callable[[], object]) -> Taken:
+    before, started = sum(os.times()[:4]), time.perf_counter()
     assert work()
-    return time.perf_counter() - started
+    return time.perf_counter() - started, sum(os.times()[:4]) - before
 
 
 def find_issues(dataset: Path, names: Sequence[str] = ()) -> int:

@@ -91,6 +91,26 @@ def test_unchanged_files_are_not_read_again(verify, monkeypatch):
     assert without_times(second) == without_times(first)
 
 
+def test_of_unchanged_files_no_record_is_looked_at(verify, monkeypatch, tmp_path):
+    first = verify("--json", "--write-clean", str(tmp_path / "first.csv")).report
+    with monkeypatch.context() as patched:
+        patched.setattr("medimg.core.scan_cache.ScanCache.records", None)
+        second = verify("--json").report
+    assert second["result"]["from_cache"] == first["result"]["files"]
+    assert without_times(second) == without_times(first)
+    assert second["dataset"]["fingerprint"].startswith("sha256:")
+    # what needs them gets them
+    again = verify("--json", "--write-clean", str(tmp_path / "again.csv")).report
+    assert again["result"]["from_cache"] == first["result"]["files"]
+    assert (tmp_path / "again.csv").read_text() == (tmp_path / "first.csv").read_text()
+
+
+def test_what_was_skipped_is_not_taken_for_known(verify):
+    fewer = verify("--json", "--skip", "nested-copy").report
+    assert "nested-copy" not in fewer["result"]["checks"]
+    assert "nested-copy" in verify("--json").report["result"]["checks"]
+
+
 def test_a_changed_file_is_read_again(verify, images):
     first = verify("--json", data=images).report
     file = next(images.rglob("*.png"))

@@ -13,7 +13,7 @@ import pytest
 from medimg.core.checking import CheckContext, Checked, run_checks
 from medimg.core.index import FileSource
 from medimg.core.scan import scan_samples
-from medimg.core.scan_cache import ScanCache, outcomes_key
+from medimg.core.scan_cache import Judged, KeptRecords, ScanCache, judged_key
 from medimg.core.types import DatasetIndex, Finding, Sample
 
 NAMES = ("a.png", "b.jpg", "torn.png")
@@ -105,8 +105,8 @@ def test_a_cache_that_can_not_be_used_is_passed_over(cache, damage):
         cache.file.parent.write_text("a file where a folder should be")
     filled(cache)
     assert cache.records(NAMES) == {}
-    cache.keep_outcomes("key", {"x": Checked("ok", (), 0.1)})
-    assert cache.outcomes("key") is None
+    cache.keep_judged("key", Judged({"x": Checked("ok", (), 0.1)}, "sha256:0"))
+    assert cache.judged("key") is None
 
 
 # -- what checks said --------------------------------------------------------------------------
@@ -123,35 +123,74 @@ def context_of(cache: ScanCache, **changes) -> CheckContext:
 
 
 def test_outcomes_come_back_as_they_were(cache):
-    outcomes = run_checks({"warn": warn}, context_of(cache))
-    cache.keep_outcomes("key", outcomes)
-    assert cache.outcomes("key") == outcomes
-    assert cache.outcomes("another") is None
+    judged = Judged(run_checks({"warn": warn}, context_of(cache)), "sha256:0")
+    cache.keep_judged("key", judged)
+    assert cache.judged("key") == judged
+    assert cache.judged("another") is None
 
 
 def test_what_failed_is_not_kept(cache):
-    cache.keep_outcomes("key", {"x": Checked("skipped", (), 0.1, "it broke", failed=True)})
-    assert cache.outcomes("key") is None
+    failed = Checked("skipped", (), 0.1, "it broke", failed=True)
+    cache.keep_judged("key", Judged({"x": failed}, "sha256:0"))
+    assert cache.judged("key") is None
+    # nor what has no key
+    cache.keep_judged("", Judged({}, "sha256:0"))
+    assert cache.judged("") is None
 
 
 def test_the_key_depends_on_all_that_checks_may_look_at(cache, root):
     base = context_of(cache)
     relabelled = [Sample(n, "b" if n == "a.png" else "a") for n in NAMES]
     split = [Sample(n, "a", split="train") for n in NAMES]
+    grouped = [Sample(n, "a", "train") for n in NAMES]
+    columns = [Sample(n, "a", columns={"age": "3"}) for n in NAMES]
     own = {"warn": {"least": 2}}
+
+    def key(context: CheckContext, checks=None, asked: object = None) -> str:
+        return judged_key(context, cache.stamps(NAMES), checks or {"warn": warn}, asked)
+
     keys = [
-        outcomes_key(base, {"warn": warn}),
-        outcomes_key(context_of(cache, samples=relabelled), {"warn": warn}),
-        outcomes_key(context_of(cache, samples=split), {"warn": warn}),
-        outcomes_key(context_of(cache, positive="a"), {"warn": warn}),
-        outcomes_key(context_of(cache, strays=("Thumbs.db",)), {"warn": warn}),
-        outcomes_key(CheckContext(base.index, base.scan, own), {"warn": warn}),
-        outcomes_key(base, {"warn": warn, "other": test_what_failed_is_not_kept}),
+        key(base),
+        *(key(context_of(cache, samples=s)) for s in (relabelled, split, grouped, columns)),
+        key(context_of(cache, positive="a")),
+        key(context_of(cache, strays=("Thumbs.db",))),
+        key(CheckContext(base.index, base.scan, own)),
+        key(base, {"warn": warn, "other": test_what_failed_is_not_kept}),
+        key(base, asked=("warn",)),
     ]
+    first = cache.stamps(NAMES)
     (root / "a.png").write_bytes((root / "b.jpg").read_bytes())
-    keys.append(outcomes_key(context_of(cache), {"warn": warn}))
-    assert len(set(keys)) == len(keys)
-    assert outcomes_key(base, {"warn": warn}) == keys[0]
+    keys.append(key(base))
+    # of the same size, at another time
+    os.utime(root / "a.png", ns=(1, 1))
+    keys.append(key(base))
+    assert len(set(keys)) == len(keys) and "" not in keys
+    assert judged_key(base, first, {"warn": warn}) == keys[0]
+
+
+def test_what_may_have_changed_has_no_key(cache, root):
+    base = context_of(cache)
+    (root / "a.png").unlink()
+    assert judged_key(base, cache.stamps(NAMES), {"warn": warn}) == ""
+
+
+def test_records_are_read_once_they_are_asked_for(cache, root, monkeypatch):
+    stamps, records = cache.stamps(NAMES), filled(cache)
+    asked = []
+    found = cache.records
+    monkeypatch.setattr(cache, "records", lambda *given: asked.append(given) or found(*given))
+    kept = KeptRecords(cache, NAMES, stamps)
+    assert len(kept) == len(NAMES) and tuple(kept) == NAMES
+    digests = {path: record.sha256 for path, record in records.items()}
+    assert kept.digests == digests and asked == []
+    assert kept["a.png"].packed() == records["a.png"].packed()
+    assert {path: record.sha256 for path, record in kept.items()} == digests
+    assert len(asked) == 1
+    # somebody cleared the cache meanwhile
+    cache.file.unlink()
+    again = KeptRecords(cache, NAMES, stamps)
+    assert again.digests == digests
+    assert again["b.jpg"].packed() == records["b.jpg"].packed()
 
 
 def test_the_database_is_one_file_of_plain_text(cache):
