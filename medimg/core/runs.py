@@ -202,9 +202,10 @@ def write_run_splits(path: Path, samples: Iterable[Sample], sha256: Mapping[str,
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "label", "group", "split", "sha256"])
-    for s in sorted(samples, key=lambda s: s.path):
-        digest = sha256.get(s.path, "")
-        writer.writerow([s.path, s.label or "", s.group or "", s.split or "", digest])
+    writer.writerows(
+        (s.path, s.label or "", s.group or "", s.split or "", sha256.get(s.path, ""))
+        for s in sorted(samples, key=lambda s: s.path)
+    )
     write_atomically(path, text.getvalue())
 
 

@@ -87,9 +87,9 @@ def run_command(tmp_path_factory) -> Callable[..., Run]:
     def run(command: Sequence[str], **environment: str) -> Run:
         started, before = time.perf_counter(), os.times()
         with log.open("w") as said:
-            process = subprocess.Popen(
-                command, env=os.environ | environment, stdout=said, stderr=subprocess.STDOUT
-            )
+            # as users have it, modules are compiled once and not at each start
+            own = os.environ | {"PYTHONDONTWRITEBYTECODE": ""} | environment
+            process = subprocess.Popen(command, env=own, stdout=said, stderr=subprocess.STDOUT)
         peak, tree = 0, psutil.Process(process.pid)
         while process.poll() is None:
             peak = max(peak, tree_bytes(tree))

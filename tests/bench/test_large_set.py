@@ -23,6 +23,8 @@ from medimg.core.scan_cache import Judged, ScanCache, judged_key
 IMAGES = int(os.environ.get("MEDIMG_BENCH_IMAGES", "277524"))
 SIDE = 50
 MOST_BYTES = 1_500_000_000
+# from so many on a second look is held to a tenth
+FEWEST = 20_000
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +70,10 @@ def test_memory_and_a_second_look(patches, verify_command, run_command, tmp_path
         ],
     )
     assert max(run.peak_bytes for run in (fresh, first, again)) < MOST_BYTES
-    assert again.seconds < first.seconds / 3
-    # half a second and more of either is starting Python: of few files that is much of the second
-    assert again.work < first.work / 6
+    # seconds by the clock depend on what else the machine does; three quarters of a second of
+    # either is starting Python, of few files that is most of the second
+    assert again.seconds < first.seconds / 5
+    assert again.work < first.work / (10 if IMAGES >= FEWEST else 4)
 
 
 def test_a_second_look_at_unchanged_files(
