@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,3 +69,29 @@ def write_image() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def told_in_spanish(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fails where medimg says something of a dataset in a test that Spanish pages can't say.
+
+    A new message needs its pattern in medimg/reports/messages_of_checks.yaml.
+    """
+    import medimg
+    from medimg.core.types import Finding
+    from medimg.reports.language import Words
+
+    package, made = str(Path(medimg.__file__).parent), Finding.__init__
+    said: set[str] = set()
+
+    def remembered(self: Finding, *values: object, **named: object) -> None:
+        made(self, *values, **named)  # type: ignore[arg-type]
+        frame = sys._getframe(1)
+        # findings of a test's own are in its own words
+        if frame.f_code.co_filename.startswith(package):
+            said.add(self.message)
+
+    monkeypatch.setattr(Finding, "__init__", remembered)
+    yield
+    unknown = sorted(message for message in said if not Words("es").message(message))
+    assert not unknown, "no pattern in medimg/reports/messages_of_checks.yaml fits these"

@@ -12,6 +12,17 @@ from typing import Any
 LANGUAGES = ("en", "es")
 HERE = Path(__file__).parent
 NO_BREAK = "\u00a0"
+# in translations of messages
+GROUP = re.compile(r"\\(\d)")
+NUMBERED = re.compile(r"{(\d)\|([^|{}]*)\|([^|{}]*)}")
+OPTIONAL = re.compile(r"{(\d)\+([^{}]*)}")
+# in place of a list of fragments: groups are names of files and classes
+AS_IT_IS = "as it is"
+# within what a message lists
+COUNTED = re.compile(r"\b\d{1,3}(?:,\d{3})+\b")
+DECIMAL = re.compile(r"(?<![\w.-])\d+\.\d+(?![\w.])")
+# what a comparison with an earlier report adds to a message
+NEW = re.compile(r"^(.*) \(([\d,]+) of them new\)$", re.DOTALL)
 
 
 @cache
@@ -21,6 +32,22 @@ def table(name: str) -> Any:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return yaml.load((HERE / f"{name}.yaml").read_text(encoding="utf-8"), Loader=loader)
+
+
+@cache
+def messages() -> list[tuple[Any, ...]]:
+    """(pattern, translation, and perhaps the name of its fragments) of what findings say."""
+    return compiled([*table("messages"), *table("messages_of_checks")])
+
+
+@cache
+def phrases() -> list[tuple[Any, ...]]:
+    """The same of methods and reasons."""
+    return compiled(table("phrases"))
+
+
+def compiled(rows: Sequence[Sequence[str]]) -> list[tuple[Any, ...]]:
+    return [(re.compile(pattern, re.DOTALL), *rest) for pattern, *rest in rows]
 
 
 @dataclass(frozen=True)
@@ -167,11 +194,10 @@ class Words:
         """A method or reason of a report in this language; as it stands where it is not known."""
         if not text or self.language == "en":
             return text or ""
-        for pattern, translation in table("phrases"):
-            if found := re.match(pattern, text):
-                counts = re.compile(r"\d{1,3}(?:,\d{3})+")
-                told = found.expand(translation)
-                return counts.sub(lambda m: self.count(int(m[0].replace(",", ""))), told)
+        for pattern, translation, *fragments in phrases():
+            if found := pattern.match(text):
+                told = self.put_together(translation, found.groups(), *fragments)
+                return COUNTED.sub(lambda m: self.count(int(m[0].replace(",", ""))), told)
         return text
 
     def clauses(self, text: str | None) -> str:
@@ -188,22 +214,49 @@ class Words:
 
     def message(self, text: str) -> str:
         """A finding's message in this language; empty where it is not known, or English is."""
-        for pattern, translation in table("messages") if self.language != "en" else ():
-            if found := re.match(pattern, text):
-                for place, group in enumerate(found.groups(), 1):
-                    translation = translation.replace(f"\\{place}", self.filled(group or ""))
-                return str(translation)
+        if self.language == "en":
+            return ""
+        if found := NEW.match(text):
+            told = self.message(found[1])
+            return told and f"{told} ({self('say.of_them_new', count=self.filled(found[2]))})"
+        for pattern, translation, *fragments in messages():
+            if found := pattern.match(text):
+                return self.put_together(translation, found.groups(), *fragments)
         return ""
 
-    def filled(self, told: str) -> str:
-        """A number, a part or a metric of a message in this language; other words as they are."""
+    def put_together(
+        self, translation: str, groups: Sequence[str | None], fragments: str = ""
+    ) -> str:
+        """A translation with the groups of its pattern.
+
+        `{1|one|more}` goes by whether the first group is 1; `{2+ …}` is said where there is a
+        second group.
+        """
+        told = OPTIONAL.sub(lambda m: m[2] if groups[int(m[1]) - 1] else "", translation)
+        told = NUMBERED.sub(lambda m: m[2] if groups[int(m[1]) - 1] == "1" else m[3], told)
+        filled = [self.filled(group or "", fragments) for group in groups]
+        return GROUP.sub(lambda m: filled[int(m[1]) - 1], told)
+
+    def filled(self, told: str, fragments: str = "") -> str:
+        """A number, a part or a metric of a message in this language; other words as they are,
+        or by a list of fragments.yaml."""
         if re.fullmatch(r"\d{1,3}(,\d{3})*|\d+", told):
             return self.count(int(told.replace(",", "")))
         if re.fullmatch(r"\d*\.\d+(e-?\d+)?", told):
             return self.marked(told)
+        if fragments == AS_IT_IS:
+            return told
         known = table("words")
         part, metric = f"value.part.{told}", f"metric.{told}"
-        return self(part) if part in known else self(metric) if metric in known else told
+        if part in known or metric in known:
+            return self(part if part in known else metric)
+        if not fragments:
+            return told
+        told = COUNTED.sub(lambda m: self.count(int(m[0].replace(",", ""))), told)
+        told = DECIMAL.sub(lambda m: self.marked(m[0]), told)
+        for pattern, translation in table("fragments")[fragments]:
+            told = re.sub(pattern, translation, told)
+        return told
 
     def next_step(self, check: str, hint: str) -> str:
         """What to do about a finding: as it was said, else what is to be done about its kind;

@@ -246,7 +246,7 @@ def data(study: Study, words: Words) -> Iterator[Block]:
         )
         external = study.evaluated.get("external") or {}
         for difference in external.get("differences") or ():
-            yield Text(difference, original=words.language != "en")
+            yield Text(words.phrase(difference), original=not words.knows(difference))
     yield from all_findings(study, words)
 
 

@@ -103,3 +103,8 @@ def small_set() -> dict[str, np.ndarray | bytes]:
         for place, (split, label) in enumerate(parts)
         for n in range(3)
     }
+
+
+@pytest.fixture(autouse=True)
+def _messages_are_told_in_spanish(told_in_spanish: None) -> None:
+    """Every message that a test plants has its Spanish."""

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import medimg
@@ -13,13 +14,15 @@ from medimg.core.types import Finding, Sample
 from medimg.manager import plugins
 from medimg.reports.checklists import ANSWERS, CLAIM, TRIPOD
 from medimg.reports.drawings import Bar, Drawing, forest, ticks
-from medimg.reports.language import Words, table
+from medimg.reports.language import AS_IT_IS, Words, table
 from medimg.statistics.calibration import SANDWICH, WALD
+from medimg.statistics.evaluation import evaluate_predictions
 from medimg.statistics.paired_bootstrap import ALIKE
 from medimg.statistics.resampling import SAME_VALUE
 from medimg.training.answers import alarms
 from medimg.training.conclusions import far_apart, too_wide
 from medimg.training.exposure import chosen_on_this, training_images
+from medimg.training.external import differences
 from medimg.training.ledger import reused
 
 SOURCES = Path(medimg.__file__).parent / "reports"
@@ -109,9 +112,64 @@ def test_findings_of_runs_are_told_in_spanish_with_their_numbers():
 
 
 def test_messages_are_patterns_whose_groups_are_filled():
-    for pattern, spanish in table("messages"):
+    for pattern, spanish, *fragments in [*table("messages"), *table("messages_of_checks")]:
         groups = re.compile(pattern).groups
-        assert groups == max([0, *map(int, re.findall(r"\\(\d)", spanish))]), pattern
+        used = {int(n) for n in re.findall(r"(?:\\|{)(\d)", spanish)}
+        assert max(used, default=0) == groups < 10, pattern
+        assert fragments in ([], [AS_IT_IS]) or fragments[0] in table("fragments"), pattern
+
+
+def test_fragments_are_patterns():
+    rows = [*table("messages"), *table("messages_of_checks"), *table("phrases")]
+    used = {row[2] for row in rows if len(row) > 2}
+    assert used - {AS_IT_IS} == set(table("fragments"))
+    for pattern, spanish in (row for rows in table("fragments").values() for row in rows):
+        assert re.compile(pattern).groups >= max(
+            map(int, re.findall(r"\\(\d)", spanish)), default=0
+        )
+
+
+@pytest.mark.parametrize(
+    ("english", "spanish"),
+    [
+        (
+            "1 image is far darker than the rest: a/1,234.png",
+            "1 imagen es mucho más oscura que el resto: a/1,234.png",
+        ),
+        (
+            "4 images can't be decoded wholly (of them by their own check: 1 empty-file, 2 "
+            "truncated): test/a/nothing.png",
+            "4 imágenes no se pueden descodificar por completo (de ellas, con comprobación propia: "
+            "1 vacías, 2 cortadas): test/a/nothing.png",
+        ),
+        (
+            "a sample of idc: 1,658 of the published 277,524 images (0.6 %; 0: 1,252 of 198,738, "
+            "1: 406 of 78,786); the published val part is not there",
+            "una muestra de idc: 1658 de las 277\u00a0524 imágenes publicadas (0,6 %; 0: 1252 de "
+            "198\u00a0738, 1: 406 de 78\u00a0786); falta la parte publicada de validación",
+        ),
+        (
+            "the class can be told without looking at anatomy: with AUROC 0.87 (95 % interval 0.85 "
+            "to 0.89) from the file alone (width 0.74, file size 0.67); with AUROC 0.85 (95 % "
+            "interval 0.82 to 0.88) from marks along the edges (mark at the left edge 0.63)",
+            "la clase se adivina sin mirar la anatomía: con un AUROC de 0,87 (intervalo del 95 %: "
+            "0,85 a 0,89) a partir del archivo por sí solo (anchura 0,74, tamaño del archivo "
+            "0,67); con un AUROC de 0,85 (intervalo del 95 %: 0,82 a 0,88) a partir de marcas a lo "
+            "largo de los bordes (marca en el borde izquierdo 0,63)",
+        ),
+        (
+            "2 patients have images on two sides of the split (train/test), the first p1 (1 of "
+            "them new)",
+            "2 pacientes tienen imágenes a ambos lados de la partición (entrenamiento/test); el "
+            "primero, p1 (nuevas: 1)",
+        ),
+        ("train is one part of a dataset, and test stands beside it",
+         "train es una parte de un conjunto de datos, y a su lado está test"),
+    ],
+)  # fmt: skip
+def test_messages_of_checks_are_told_whole(english, spanish):
+    assert Words("es").message(english) == spanish
+    assert Words("en").message(english) == ""
 
 
 def test_every_metric_has_a_name():
@@ -186,6 +244,74 @@ def test_no_line_of_a_forest_runs_through_its_names():
         top, floor = float(line["y1"]), float(line["y2"])
         # letters reach from their base line up to about 9
         assert not any(top < y and y - 9 < floor for y in names)
+
+
+def test_what_differs_in_other_data_is_told_in_spanish():
+    """In whatever two sets of images can differ."""
+    trained = {
+        "classes": {"a": 90, "b": 10, "c": 50}, "width_px": 100, "height_px": 100, "grey": 1.0,
+        "formats": {"JPEG": 3}, "brightness": 120.0, "brightness_sd": 10.0,
+    }  # fmt: skip
+    here = trained | {
+        "classes": {"a": 10, "b": 90}, "width_px": 500, "height_px": 400, "grey": 0.1,
+        "formats": {"PNG": 3}, "brightness": 60.0,
+    }  # fmt: skip
+    told = differences(trained, here)
+    assert len(told) == 7 and all(Words("es").knows(line) for line in told)
+    assert Words("es").phrase(told[-1]) == (
+        "nivel medio de gris: 120 en el entrenamiento, 60 aquí (de 0 a 255)"
+    )
+
+
+def said_in(found: Any) -> set[str]:
+    """Methods and reasons in an evaluation's numbers."""
+    if not isinstance(found, dict):
+        return set()
+    keys = ("method", "reason", "suppressed", "rule")
+    own = {v for k, v in found.items() if k in keys and isinstance(v, str)}
+    return own.union(*(said_in(v) for v in found.values()))
+
+
+@pytest.mark.parametrize("size", [1, 3, 20, None])
+def test_what_evaluations_say_of_their_numbers_is_told_in_spanish(size):
+    """Patients of one, three and twenty images, and unknown ones; edges of every kind."""
+    manager, rng = plugins(), np.random.default_rng(0)
+    metrics = manager.functions(manager.metrics())
+    labels, scores = rng.integers(0, 2, 60), rng.random(60)
+    scores = np.clip(0.3 * labels + 0.6 * scores, 0, 1)
+    three = (rng.integers(0, 3, 60), rng.dirichlet([1, 1, 1], 60))
+    rare = (np.arange(60) == 0).astype(int)
+    groups = size and [f"p{n // size}" for n in range(60)]
+    columns = {
+        "two": ["xy"[n % 2] for n in range(60)],
+        "three": ["xyz"[n % 3] for n in range(60)],
+        "rare": ["few" if n < 3 else "many" for n in range(60)],
+    }
+    binary = {"positive": 1, "threshold": 0.5, "classes": ("well", "ill")}
+    several = {"positive": None, "threshold": None, "classes": ("a", "b", "c")}
+    said: set[str] = set()
+    for truth, p, task in (
+        (labels, scores, binary | {"columns": columns, "prior": (0.3, 0.7)}),
+        (
+            labels,
+            scores,
+            binary | {"contents": [f"c{n // 2}" for n in range(60)], "pooling": "max"},
+        ),
+        (labels, labels * 0.9, binary),
+        (np.ones(60, int), scores, binary),
+        (labels, np.full(60, 0.1), binary),
+        (1 - rare, scores, binary),
+        (*three, several | {"columns": columns, "pooling": "max"}),
+        (rare, three[1], several),
+        (np.zeros(60, int), np.tile([1.0, 0, 0], (60, 1)), several),
+    ):
+        pair = p if np.ndim(p) == 2 else np.c_[1 - p, p]
+        said |= said_in(
+            evaluate_predictions(truth, pair, groups, metrics=metrics, resamples=60, **task)
+        )
+    names = {"Wilson"}
+    assert len(said) > 25
+    assert {text for text in said if not Words("es").knows(text)} - names == set()
 
 
 def test_drawings_are_well_formed_and_escaped():
