@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from medimg.core.decoder_noise import quiet
+
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
     | {".pgm", ".ppm"}
@@ -370,7 +372,8 @@ def unpack_bgr(data: bytes, flags: int = AS_STORED) -> np.ndarray:
         UnreadableImage: the decoder refuses.
     """
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        with quiet:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise UnreadableImage(f"it can't be decoded ({error.err})") from error
     if image is None:

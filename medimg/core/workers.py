@@ -22,6 +22,8 @@ from typing import Any, TypeVar
 import cv2
 from threadpoolctl import ThreadpoolController
 
+from medimg.core.decoder_noise import quiet
+
 T = TypeVar("T")
 BLOCK = 64
 # starting processes takes some hundredths of a second
@@ -54,8 +56,9 @@ def pieces(
 ) -> Iterator[tuple[str, T]]:
     """The same one after the other, so that an interrupt leaves what is done."""
     blocks = [paths[i : i + BLOCK] for i in range(0, len(paths), BLOCK)]
-    # OpenCV's threads are stopped before a process is forked: a child waits for ever for them
-    with one_thread_a_call():
+    # OpenCV's threads are stopped before a process is forked: a child waits for ever for them;
+    # silence that is kept all through need not be made for each picture
+    with one_thread_a_call(), quiet:
         pool, call = executor(workers or cores(), len(paths), examine_block)
         with pool:
             try:
