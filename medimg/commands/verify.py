@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from medimg.core.types import DatasetIndex, Finding
 
 PAGE = "page.html"
+# who pressed Ctrl-C does not wait for pictures
+PICTURES_AFTER_INTERRUPT_S = 0.3
 # under these the classes that were read may not be those of the dataset
 MISREAD = ("wrong-level", "nested-copy")
 Checks = Mapping[str, Callable[..., "list[Finding]"]]
@@ -427,7 +429,8 @@ def finish(
         from medimg.reports.html import size_in_words, verify_page, write_page
 
         page = job.folder / PAGE
-        size = write_page(page, verify_page(read_report(report), index))
+        soon = PICTURES_AFTER_INTERRUPT_S if scanned.missing or verified.not_run else None
+        size = write_page(page, verify_page(read_report(report), index, pictures_s=soon))
         job.say(f"Page: {page} ({size_in_words(size)})")
 
 

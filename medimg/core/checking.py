@@ -43,8 +43,9 @@ GATE = (
 SEARCHED = ("distance", "correlation", "mirror")
 UNREADABLE_TOO = ("truncated", "empty-file", "multi-frame")
 NOT_RUN = "the command was interrupted"
-# who pressed Ctrl-C waits for what is known, not for a search: a check has this long then
-AFTER_INTERRUPT_S = 0.5
+# who pressed Ctrl-C waits for what is known, not for a search: a check has this long then, and all
+# of them have so long
+AFTER_INTERRUPT_S, CHECKS_AFTER_INTERRUPT_S = 0.4, 1.0
 RANK = {"error": 0, "warning": 1, "info": 2}
 # told by the reader of the layout, which has to look anyway
 READER_CHECKS = {
@@ -339,9 +340,10 @@ def run_checks(
     for finding in context.index.findings:
         met[finding.check].append(finding)
     outcomes: dict[str, Checked] = {}
+    until = time.monotonic() + CHECKS_AFTER_INTERRUPT_S
     try:
         for name, check in checks.items():
-            outcomes[name] = run_in_time(name, check, context, met[name])
+            outcomes[name] = run_in_time(name, check, context, met[name], until)
     except KeyboardInterrupt:
         if not outlast_interrupt:
             raise
@@ -358,12 +360,21 @@ def run_checks(
     return outcomes
 
 
-def run_in_time(name: str, check: Check, context: CheckContext, met: list[Finding]) -> Checked:
-    """One check's outcome; after an interrupt it is stopped when it takes long."""
+def run_in_time(
+    name: str, check: Check, context: CheckContext, met: list[Finding], until: float
+) -> Checked:
+    """One check's outcome; after an interrupt it is stopped when it takes long.
+
+    Args:
+        until: when all checks are to be done then, on the monotonic clock.
+    """
     if not isinstance(context.scan, PartialScan):
         return run_one(name, check, context, met)
+    left = until - time.monotonic()
+    if left <= 0:
+        return not_run(met)
     try:
-        with time_limit(AFTER_INTERRUPT_S):
+        with time_limit(min(AFTER_INTERRUPT_S, left)):
             return run_one(name, check, context, met)
     except TimeUp:
         return not_run(met)

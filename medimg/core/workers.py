@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 import cv2
@@ -30,9 +31,13 @@ BLOCK = 64
 FEWEST_FOR_PROCESSES = 512
 # of Linux's prctl: the signal that a process gets when its parent ends
 PR_SET_PDEATHSIG = 1
+# passed over by a child that is not settled yet (Windows has none, and no forks)
+LEAVE_OFF = getattr(signal, "SIGURG", signal.SIGINT)
 # their threads would not live on in a forked child
 THREADED = ("torch", "tensorflow", "jax")
 _inherited: Callable[[Any], Any] | None = None
+# of a child: whether it works on something, and whether it was told to leave off
+_busy = _left_off = False
 # the system's numbers of threads that worked here, and how long to wait until they have ended
 _threads: set[int] = set()
 PATIENCE_S, PAUSE_S = 1.0, 0.001
@@ -56,6 +61,7 @@ def pieces(
 ) -> Iterator[tuple[str, T]]:
     """The same one after the other, so that an interrupt leaves what is done."""
     blocks = [paths[i : i + BLOCK] for i in range(0, len(paths), BLOCK)]
+    others = set(multiprocessing.active_children())
     # OpenCV's threads are stopped before a process is forked: a child waits for ever for them;
     # silence that is kept all through need not be made for each picture
     with one_thread_a_call(), quiet:
@@ -67,8 +73,11 @@ def pieces(
                     if progress:
                         progress(len(block))
             except BaseException:
-                # an interrupt need not wait for what nobody will look at
+                # an interrupt need not wait for what nobody will look at, nor share the cores
+                # with it
                 pool.shutdown(wait=False, cancel_futures=True)
+                for child in set(multiprocessing.active_children()) - others:
+                    stop_work(child)
                 raise
 
 
@@ -122,12 +131,37 @@ def threads_have_ended() -> bool:
 def settle() -> None:
     """A child's first act: the parent alone answers an interrupt, and it does not outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(LEAVE_OFF, leave_off)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+class LeftOff(BaseException):
+    """A child was told to stop working on something."""
+
+
+def stop_work(child: BaseProcess) -> None:
+    """Tells a child of `executor`'s to leave off; it lives on, or its pool would break."""
+    if child.pid is not None and child.is_alive():
+        os.kill(child.pid, LEAVE_OFF)
+
+
+def leave_off(_number: int, _frame: object) -> None:
+    global _left_off
+    _left_off = True
+    if _busy:
+        raise LeftOff
+
+
 def in_child(task: Any) -> Any:
+    global _busy
     assert _inherited is not None
-    return _inherited(task)
+    if _left_off:
+        raise LeftOff
+    _busy = True
+    try:
+        return _inherited(task)
+    finally:
+        _busy = False
 
 
 def cores() -> int:

@@ -115,6 +115,7 @@ def verify_page(
     thumbnails_px: int = 160,
     most_items: int = 60,
     most_pictures: int = MOST_PICTURES,
+    pictures_s: float | None = None,
 ) -> str:
     """A finished verify report as a page, with thumbnails of what was found.
 
@@ -126,8 +127,9 @@ def verify_page(
         thumbnails_px: their width and height.
         most_items: items shown of one finding.
         most_pictures: thumbnails on the page; worse findings come first.
+        pictures_s: how long they may take.
     """
-    pictures = Thumbnails(index, thumbnails_px, most_pictures)
+    pictures = Thumbnails(index, thumbnails_px, most_pictures, pictures_s)
     typed = as_typed(report["invocation"]["settings"])
     ranked = sorted(report["findings"], key=lambda f: list(SEVERITIES).index(f["severity"]))
     sections = [

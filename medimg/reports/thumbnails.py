@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -45,9 +47,16 @@ class Thumbnails:
         index: whose source is read.
         size_px: width and height.
         most: how many are shown at most; the page would grow without bound.
+        seconds: how long they may take; the rest is left out.
     """
 
-    def __init__(self, index: DatasetIndex, size_px: int, most: int = MOST_PICTURES) -> None:
+    def __init__(
+        self,
+        index: DatasetIndex,
+        size_px: int,
+        most: int = MOST_PICTURES,
+        seconds: float | None = None,
+    ) -> None:
         self.index = index
         self.size_px = size_px
         self.most = most
@@ -55,6 +64,7 @@ class Thumbnails:
         self.left_out = 0
         self.samples = {s.path: s for s in (*index.unlabelled, *index.samples)}
         self._drawn: dict[str, Thumbnail] = {}
+        self._until = math.inf if seconds is None else time.monotonic() + seconds
 
     def sample(self, path: str) -> Sample | None:
         """The row of the index; None for a file beside it."""
@@ -86,6 +96,9 @@ class Thumbnails:
         if self.shown >= self.most:
             self.left_out += 1
             return Thumbnail(None, "picture left out: the page has enough of them")
+        if path not in self._drawn and time.monotonic() > self._until:
+            self.left_out += 1
+            return Thumbnail(None, "picture left out: the command was interrupted")
         if path not in self._drawn:
             self._drawn[path] = self._draw(path)
         self.shown += self._drawn[path].uri is not None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from medimg.core import scan
@@ -315,6 +318,84 @@ def test_a_check_that_takes_long_after_an_interrupt_is_stopped(monkeypatch):
     )
     assert time.perf_counter() - started < 10
     assert outcomes["slow"].reason == checking.NOT_RUN and outcomes["quick"].status == "ok"
+
+
+def test_all_checks_together_are_stopped_after_an_interrupt(monkeypatch):
+    import time
+
+    from medimg.core import checking
+    from medimg.core.types import DatasetIndex
+
+    monkeypatch.setattr(checking, "CHECKS_AFTER_INTERRUPT_S", 0.3)
+    index = DatasetIndex("d", Path("d"), "folder", None, (), ("a", "b"))
+
+    def runs(scan):
+        checks = dict.fromkeys(map(str, range(12)), lambda _: time.sleep(0.1) or [])
+        context = checking.CheckContext(index, scan)
+        outcomes = checking.run_checks(checks, context, outlast_interrupt=True)
+        return [outcomes[name].status for name in checks]
+
+    stopped = runs(checking.PartialScan({}, missing=3))
+    assert stopped[0] == "ok" and set(stopped[4:]) == {"skipped"}
+    assert set(runs({})) == {"ok"}
+
+
+def test_pictures_that_take_long_after_an_interrupt_are_left_out(verify, monkeypatch, tmp_path):
+    def interrupt(context):
+        raise KeyboardInterrupt
+
+    for place in ("0.png", "1.png"):
+        (tmp_path / "set" / "a").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / "b").mkdir(parents=True, exist_ok=True)
+        for label in "ab":
+            pixels = np.full((40, 40), int(place[0]) + (label == "b"), np.uint8)
+            cv2.imwrite(str(tmp_path / "set" / label / place), pixels)
+    monkeypatch.setattr("medimg.commands.verify.PICTURES_AFTER_INTERRUPT_S", -1.0)
+    monkeypatch.setattr("medimg.checks.unreadable.check", interrupt)
+    assert verify("--html", "--name", "part", data=tmp_path / "set").code == 130
+    page = (tmp_path / "runs/part/page.html").read_text()
+    assert "picture left out: the command was interrupted" in page
+    assert "data:image/png" not in page
+    monkeypatch.undo()
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_soon_and_a_second_one_at_once(tmp_path, shared_data):
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    line = [sys.executable, "-m", "medimg", "verify", str(shared_data / "chest_xray_kermany")]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+
+    def interrupted(name, presses):
+        started = subprocess.Popen(
+            [*line, "--no-cache", "--html", "--name", name],
+            cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, start_new_session=True,
+        )  # fmt: skip
+        until = time.monotonic() + 30
+        # its processes are there: it reads
+        while time.monotonic() < until and not children(started.pid):
+            time.sleep(0.02)
+        time.sleep(0.5)
+        begun = time.monotonic()
+        for _ in range(presses):
+            os.killpg(started.pid, signal.SIGINT)
+            time.sleep(0.05)
+        said = started.communicate(timeout=60)[1]
+        assert started.returncode == 130 and "Traceback" not in said
+        return time.monotonic() - begun
+
+    # two seconds where nobody else works; a quarter of a machine is given four times as long
+    assert interrupted("once", 1) < 8
+    assert (tmp_path / "runs/once/report.json").exists()
+    assert interrupted("twice", 2) < 4
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 def test_an_interrupt_before_the_files_says_that_nothing_is_written(verify, monkeypatch, tmp_path):

@@ -136,6 +136,37 @@ def test_processes_end_with_the_one_that_forked_them():
         time.sleep(0.05)
 
 
+STOPPED_AT_ONCE = """
+import os, time
+from medimg.core.workers import pieces
+
+def work(block):
+    for _ in block:
+        time.sleep(0.1 if block[0] != "0" else 0)  # the first block alone is quick
+    return block
+
+started = pieces([str(n) for n in range(640)], work, workers=2)
+next(started)
+try:
+    started.throw(KeyboardInterrupt)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are forked on Linux")
+def test_processes_leave_off_at_an_interrupt():
+    import subprocess
+    import time
+
+    begun = time.monotonic()
+    line = [sys.executable, "-c", STOPPED_AT_ONCE]
+    answer = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    assert (answer.stdout, answer.stderr) == ("interrupted\n", "")
+    # a block takes 6.4 s, and some more of them wait in the queue
+    assert time.monotonic() - begun < 5
+
+
 def test_no_process_is_forked_while_a_thread_of_an_earlier_pool_is_ending(monkeypatch):
     """It may still hold one of OpenCV's locks, which nobody would open in the child."""
     in_blocks(PATHS[:3], lengths, workers=2)
