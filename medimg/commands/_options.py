@@ -44,6 +44,13 @@ def key_values(option: str, example: str) -> Callable[..., dict[str, str]]:
     return pairs
 
 
+def comma_lists(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The callback of a repeatable option that takes several names at once: `a,b`."""
+    return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+
+
 def plain_name(
     _context: click.Context, _parameter: click.Parameter, value: str | None
 ) -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medimg.commands._options import Decorator, stack
+from medimg.commands._options import Decorator, comma_lists, stack
 
 if TYPE_CHECKING:
     from medimg.commands._job import Job
@@ -161,6 +161,7 @@ def training_options(
             "--allow",
             multiple=True,
             metavar="CHECK",
+            callback=comma_lists,
             help="Train although this check finds errors.",
         ),
         click.option(

@@ -10,6 +10,7 @@ import click
 from medimg.commands._job import Job
 from medimg.commands._options import (
     backend_option,
+    comma_lists,
     dataset_argument,
     dataset_options,
     report_options,
@@ -117,7 +118,13 @@ def as_result(found: Agreed, plots: list[str]) -> dict[str, Any]:
     show_default=True,
     help="Repeat with so many draws of weights and order, from --seed up.",
 )
-@click.option("--allow", multiple=True, metavar="CHECK", help="Go on although it finds errors.")
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="CHECK",
+    callback=comma_lists,
+    help="Go on although it finds errors.",
+)
 @report_options
 def command(steps: int, start: float, end: float, seeds: int, seed: int, **options: Any) -> None:
     """Find a learning rate by raising it until the loss diverges; suggest one, and say why."""

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medimg.commands._job import Job
-from medimg.commands._options import dataset_options, key_values, report_options
+from medimg.commands._options import (
+    comma_lists,
+    dataset_options,
+    key_values,
+    report_options,
+)
 from medimg.commands.split import typed
 
 if TYPE_CHECKING:
@@ -242,8 +247,20 @@ def result_of(
 @click.argument("dataset", metavar="DATASET", required=False)
 @dataset_options
 @click.option("--splits", metavar="FILE", help="Verify the dataset under this splits.csv.")
-@click.option("--only", multiple=True, metavar="CHECK", help="Run this check (repeatable).")
-@click.option("--skip", multiple=True, metavar="CHECK", help="Leave this check out (repeatable).")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="CHECK",
+    callback=comma_lists,
+    help="Run this check (repeatable; a,b).",
+)
+@click.option(
+    "--skip",
+    multiple=True,
+    metavar="CHECK",
+    callback=comma_lists,
+    help="Leave this check out (repeatable; a,b).",
+)
 @click.option("--list", "listing", is_flag=True, help="List the checks and their parameters.")
 @click.option(
     "--set",

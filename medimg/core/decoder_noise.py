@@ -40,8 +40,9 @@ class Quiet:
     ) -> None:
         with self._lock:
             self._inside -= 1
-            if self._inside == 0 and self._before is not None:
-                streams()[0].value = self._before
+            found = streams()
+            if self._inside == 0 and found is not None:
+                found[0].value = self._before
 
     def _turn_away(self) -> None:
         found = streams()

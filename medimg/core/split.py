@@ -22,6 +22,8 @@ DEFAULT_RATIOS = (70.0, 15.0, 15.0)
 VALIDATION_PERCENT = 15.0
 SPLIT_FIELDS = ("path", "label", "group", "split")
 RATIOS_HINT = "Give percentages for train/val/test or train/test: 70/15/15 or 80/20."
+# whole numbers that add up to no more are shares (7/2/1); percentages are never so few
+MOST_SHARES = 20
 # a split is searched for from so many starts, with so many patients (or single images) in all
 MOST_STARTS, STARTED_UNITS = 12, 3000
 # a class that can't be in every part is needed to learn, then to judge, then to steer
@@ -89,12 +91,13 @@ def parse_ratios(text: str) -> tuple[float, ...]:
     """Percentages of train/val/test, or of train/test where there are two.
 
     Raises:
-        UsageError: not two or three positive numbers that add up to 100 (or to 1).
+        UsageError: not two or three positive numbers that add up to 100 (or to 1), nor small whole
+            numbers (7/2/1).
 
     >>> parse_ratios("70/15/15")
     (70.0, 15.0, 15.0)
-    >>> parse_ratios("0.8/0.2")
-    (80.0, 20.0)
+    >>> parse_ratios("0.8/0.2"), parse_ratios("4/1")
+    ((80.0, 20.0), (80.0, 20.0))
     """
     try:
         numbers = [float(part) for part in text.replace(":", "/").split("/")]
@@ -109,6 +112,8 @@ def parse_ratios(text: str) -> tuple[float, ...]:
     total = sum(numbers)
     if abs(total - 1) < 1e-6:
         return tuple(round(100 * number, 10) for number in numbers)
+    if total <= MOST_SHARES and all(number.is_integer() for number in numbers):
+        return tuple(round(100 * number / total, 10) for number in numbers)
     if abs(total - 100) > 0.11:  # 33.3/33.3/33.3 is meant as thirds
         raise UsageError(f"--split-ratios {text!r} adds up to {total:g}, not to 100", RATIOS_HINT)
     return tuple(numbers)

@@ -30,8 +30,12 @@ LABEL_NAMES = {
 PATIENT_NAMES = (
     "patient", "patientid", "patientids", "patientidentifier", "patientnumber", "patientno",
     "subject", "subjectid", "group", "groupid", "paciente", "pacienteid", "idpaciente",
-    "patientennummer", "paziente",
+    "patientennummer", "paziente", "patnr", "patno", "patid", "patnum", "patientnr", "patientnum",
+    "patientennr", "patientcode", "patientkey", "ptid", "subjectno", "subjectnr", "subjectnumber",
+    "subjectcode", "subjid", "usubjid", "participant", "participantid",
 )  # fmt: skip
+# patients where their values come again: a picture's number may be called so too
+NAMES_IF_REPEATED = ("pid", "mrn")
 ID_NAME = re.compile(r".*(id|ids|case|person|participant|lesion|study|exam)", re.IGNORECASE)
 # rows looked at to see which column names images
 SAMPLED_ROWS = 500
@@ -391,8 +395,10 @@ def choose_group(
     if "group_regex" in options:
         return None, ()
     free = [c for c in table.columns if c not in taken and table.values(c)]
-    for name in PATIENT_NAMES:
+    for name in (*PATIENT_NAMES, *NAMES_IF_REPEATED):
         known = [c for c in free if plain(table.heading(c)) == name]
+        if name in NAMES_IF_REPEATED:
+            known = [c for c in known if repeats(table, c)]
         if len(known) > 1 and any(c in table.headings for c in known):
             raise question("group", "names the patients", table, known)
         if known:

@@ -138,6 +138,16 @@ def test_no_cache_reads_everything_and_puts_the_cache_right(verify, images):
         assert report["result"]["checks"]["unreadable"]["status"] == found
 
 
+def test_names_with_commas_between_them(verify):
+    result = verify("--only", "blur,blank", "--only", "odd-size", "--json").report["result"]
+    assert set(result["checks"]) == {"blur", "blank", "odd-size"}
+    left = verify("--only", "blur, blank", "--skip", "blank,", "--json").report
+    assert set(left["result"]["checks"]) == {"blur"}
+    assert left["invocation"]["settings"]["only"] == ["blur", "blank"]
+    answer = verify("--only", "blur,blnk")
+    assert answer.code == 2 and "no check is called 'blnk'" in answer.err
+
+
 def test_what_skip_leaves_of_only(verify):
     answer = verify("--only", "blur", "--skip", "blur")
     assert answer.code == 2 and "--only" in answer.err

@@ -305,12 +305,16 @@ def test_ratios_are_parsed():
     assert parse_ratios("60/20/20") == (60, 20, 20)
     assert parse_ratios("0.7/0.15/0.15") == (70, 15, 15)
     assert parse_ratios("33.3/33.3/33.3") == (33.3, 33.3, 33.3)
+    assert parse_ratios("7/2/1") == parse_ratios("14:4:2") == (70, 20, 10)
+    assert parse_ratios("2/1") == pytest.approx((200 / 3, 100 / 3))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("70/15/10", "adds up to 95, not to 100"),
+        ("7/1.5/1", "adds up to 9.5, not to 100"),
+        ("14/6/1", "adds up to 21, not to 100"),
         ("a/b", "is not numbers"),
         ("100", "has 1 parts"),
         ("25/25/25/25", "has 4 parts"),

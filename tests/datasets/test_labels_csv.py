@@ -626,8 +626,10 @@ def test_one_image_with_two_patients(dataset):
 
 
 @pytest.mark.parametrize(
-    "name", ["patient", "PatientID", "patient_id", "Patient Id", "subject", "group"]
-)
+    "name",
+    ["patient", "PatientID", "patient_id", "Patient Id", "Patient-ID", "PatNr", "pat_no", "subject",
+     "USUBJID", "participant_id", "group"],
+)  # fmt: skip
 def test_patient_columns_with_unmistakable_names(dataset, name):
     text = f"image,label,{name}\na.png,x,p1\nb.png,y,p1\nc.png,x,p2\nd.png,y,\n"
     index = read(dataset(IMAGES, labels=text))
@@ -646,6 +648,19 @@ def test_a_column_that_may_name_patients_is_suggested(dataset):
     assert len(read(dataset(names), group="lesion_id").groups()) == 20
     by_name = read(dataset(names), group_regex=r"(\d)\d?\.jpg")
     assert len(by_name.groups()) == 10
+
+
+@pytest.mark.parametrize(("name", "taken"), [("PID", True), ("mrn", True), ("case", False)])
+def test_names_that_are_patients_where_they_come_again(dataset, name, taken):
+    names = [f"{i}.jpg" for i in range(40)]
+    header = f"image,label,{name}\n"
+    twice = "".join(f"{n},{i % 2},{i // 2}\n" for i, n in enumerate(names))
+    assert len(read(dataset(names, labels=header + twice)).groups()) == (20 if taken else 0)
+    once = "".join(f"{n},{i % 2},{i}\n" for i, n in enumerate(names))
+    assert read(dataset(names, labels=header + once), image="image").groups() == ()
+    # a case or a control
+    either = "".join(f"{n},{i % 2},{i % 2}\n" for i, n in enumerate(names))
+    assert read(dataset(names, labels=header + either), label="label").groups() == ()
 
 
 def test_the_split_column_by_its_values(dataset):
