@@ -65,5 +65,5 @@ def blank_ones(context: CheckContext, spread: float = 2.0, share: float = 0.995)
 
 def filled_ones(context: CheckContext) -> list[Sample]:
     """The readable samples that show something; the others have a check of their own."""
-    blank = {s.path for s in blank_ones(context)}
+    blank = {s.path for s in context.once(blank_ones)}
     return [s for s in context.readable() if s.path not in blank]

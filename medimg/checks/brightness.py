@@ -77,4 +77,4 @@ def white_share(record: ScanRecord) -> float:
     """Of the pixels, 0 to 1."""
     if record.histogram is None:
         return 0.0
-    return float(record.histogram[-WHITE_BINS:].sum(dtype=int)) / 65535
+    return sum(record.histogram[-WHITE_BINS:].tolist()) / 65535

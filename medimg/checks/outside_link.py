@@ -59,20 +59,28 @@ def way_outside(root: str) -> Callable[[str], str | None]:
     home = os.path.join(os.path.realpath(root), "")
 
     def leaves(path: str) -> str | None:
-        full = os.path.join(root, path)
-        if not os.path.islink(full):
-            return None
-        return None if os.path.join(os.path.realpath(full), "").startswith(home) else path
+        full = os.path.realpath(os.path.join(root, path))
+        return None if os.path.join(full, "").startswith(home) else path
+
+    @cache
+    def links_in(folder: str) -> frozenset[str]:
+        # a listing tells the links of a whole folder without a look at each file
+        try:
+            with os.scandir(os.path.join(root, folder)) as listing:
+                return frozenset(entry.name for entry in listing if entry.is_symlink())
+        except OSError:
+            return frozenset()
 
     @cache
     def folder_leaves(folder: str) -> str | None:
         if folder in ("", "/") or folder.endswith(".."):
             return None
-        return folder_leaves(os.path.dirname(folder)) or leaves(folder)
+        return way_out(folder)
 
     def way_out(path: str) -> str | None:
+        folder, _, name = path.rpartition("/")
         if os.path.isabs(path):
             return None
-        return folder_leaves(os.path.dirname(path)) or leaves(path)
+        return folder_leaves(folder) or (leaves(path) if name in links_in(folder) else None)
 
     return way_out

@@ -24,6 +24,7 @@ from medimg.core.scan import ScanRecord
 from medimg.core.types import DatasetIndex, Finding, Sample
 
 Key = TypeVar("Key", bound=Hashable)
+Found = TypeVar("Found")
 Check = Callable[..., list[Finding]]
 MOST_ITEMS = 1000
 # errors under which a result means nothing; `train` refuses them
@@ -123,7 +124,18 @@ class CheckContext:
 
     def readable(self) -> list[Sample]:
         """Samples that could be decoded."""
-        return [s for s in self.index.samples if not self.scan[s.path].error]
+        return [*self.once(decoded)]
+
+    def once(self, find: Callable[[CheckContext], Found]) -> Found:
+        """What `find` makes of this; several checks that ask for it get the same, found once."""
+        self.looks_at_files()
+        if find not in self._found:
+            self._found[find] = find(self)
+        return self._found[find]
+
+    @cached_property
+    def _found(self) -> dict[Callable[[CheckContext], Any], Any]:
+        return {}
 
     def not_applicable(self, reason: str) -> NoReturn:
         """Ends the check: it has nothing to look at here. Its status is `skipped`."""
@@ -195,6 +207,11 @@ class Checked:
     @property
     def count(self) -> int:
         return sum(f.count for f in self.findings)
+
+
+def decoded(context: CheckContext) -> list[Sample]:
+    """The samples that could be decoded, in their order."""
+    return [s for s in context.index.samples if not context.scan[s.path].error]
 
 
 def grouped(samples: Iterable[Sample], key: Callable[[Sample], Key]) -> dict[Key, list[Sample]]:
