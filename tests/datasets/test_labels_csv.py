@@ -138,6 +138,22 @@ def test_a_quotation_mark_that_swallows_a_row_of_the_image_is_told_once(dataset)
     assert not found(index, "csv-missing-files")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN,
+        "image,label,patient,split,age,note\n"
+        "a.png,yes,p1,train,50,\nb.png,no,p2,train,51,\"seen, twice\"\n"
+        "c.png,yes,p3,test,52,x\nd.png,no,p4,test,,y\n",
+    ],
+    ids=["plain", "all-columns"],
+)
+def test_a_clean_table_is_silent(dataset, text):
+    """Of all the checks that a reader makes none has a word to say."""
+    root = dataset(IMAGES, labels=text)
+    assert read(root).findings == read(root / "labels.csv").findings == ()
+
+
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_accents_as_one_character_or_two(dataset, form):
     """File names that went through macOS have accents of their own."""
