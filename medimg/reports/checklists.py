@@ -217,7 +217,7 @@ def software(study: Study, words: Words) -> str:
 
 
 def initial(study: Study, words: Words) -> str:
-    from medimg.reports.run_document import weights_words
+    from medimg.reports.run_document.training import weights_words
 
     if not study.recipe:
         return ""
@@ -226,7 +226,7 @@ def initial(study: Study, words: Words) -> str:
 
 
 def training(study: Study, words: Words) -> str:
-    from medimg.reports.run_document import none_or
+    from medimg.reports.run_document.training import none_or
 
     recipe = study.recipe
     rate = study.trained.get("learning_rate") or recipe.get("learning_rate")
@@ -248,7 +248,7 @@ def selection(study: Study, words: Words) -> str:
     best = study.trained.get("best_epoch")
     if best is None:
         return ""
-    from medimg.reports.run_document import monitor_words
+    from medimg.reports.run_document.training import monitor_words
 
     return words.answer("selection", monitor=monitor_words(study.recipe, words), best=best)
 
@@ -345,7 +345,7 @@ def calculated(study: Study, words: Words) -> str:
 
 
 def balancing(study: Study, words: Words) -> str:
-    from medimg.reports.run_document import none_or
+    from medimg.reports.run_document.training import none_or
 
     counted = (study.dataset.get("splits") or {}).get("train") or {}
     total = sum(counted.values())
@@ -363,7 +363,7 @@ def subgroups(study: Study, words: Words) -> str:
 
 
 def output(study: Study, words: Words) -> str:
-    from medimg.reports.run_document import threshold_words
+    from medimg.reports.run_document.summary import threshold_words
 
     if not study.classes:
         return ""

@@ -12,7 +12,10 @@ from medimg.reports.conclusions import agreement_line, conclusions
 from medimg.reports.document import Block, Document, Figure, Section, Table, Text, Tone
 from medimg.reports.drawings import Bar, Drawing, forest, thinned
 from medimg.reports.language import Words
-from medimg.reports.run_document import facts, findings_block, how_each, roc_points
+from medimg.reports.run_document.data import findings_block
+from medimg.reports.run_document.discrimination import roc_points
+from medimg.reports.run_document.facts import facts
+from medimg.reports.run_document.intervals import how_each
 
 MARKS = {"best": "*", "tied": "≈", "untested": "?"}
 METRICS = (

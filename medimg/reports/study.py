@@ -179,6 +179,12 @@ class Study:
         _, name, report = max(found, key=lambda row: row[:2])
         return name, report
 
+    def plot(self, name: str) -> str:
+        """A plot of the evaluation as the run's folder names it; empty where there is none."""
+        if self.place is None or not (self.place / name).is_file():
+            return ""
+        return (self.place / name).relative_to(self.folder).as_posix()
+
     def findings(self, which: str) -> list[dict[str, Any]]:
         """Of `training` or `evaluation`, worst first."""
         report = self.training if which == "training" else self.evaluation

@@ -48,7 +48,7 @@ def test_every_phrase_stands_in_both_languages():
 
 def test_every_phrase_that_is_used_is_there():
     used = set()
-    for file in [*SOURCES.glob("*.py"), *SOURCES.glob("templates/*")]:
+    for file in [*SOURCES.rglob("*.py"), *SOURCES.glob("templates/*")]:
         text = file.read_text(encoding="utf-8")
         used |= set(re.findall(r"""words\(\s*["']([a-z_.]+\.[a-z_]+)["']""", text))
     assert len(used) > 100
