@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from medimg.core.scored import (
-    Array,
-    Scored,
-    Value,
-    metric,
-    missing_class,
-    ratio_or_zero,
-    where_defined,
-)
+from medimg.core.scored import Array, Scored, Value, metric
+from medimg.metrics._class_means import mean_over_classes, recall
 
 
 @metric(vectorised=True)
 def balanced_accuracy(scored: Scored, weights: Array | None = None) -> Value:
-    """Mean recall over the classes, 0..1; 1 / K is chance.
-
-    Undefined where a class has no image: a mean over the other classes would be another metric.
-    """
-    counts = scored.confusion(weights)
-    images = counts.sum(axis=-1)
-    recalls = ratio_or_zero(counts.diagonal(axis1=-2, axis2=-1), images)
-    return where_defined(
-        recalls.mean(axis=-1), (images > 0).all(axis=-1), missing_class(scored, images)
-    )
+    """Mean recall over the classes, 0..1; 1 / K is chance. Undefined where one has no image."""
+    return mean_over_classes(scored, weights, recall)

@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from medimg.core.scored import (
-    Array,
-    Scored,
-    Value,
-    metric,
-    missing_class,
-    ratio_or_zero,
-    where_defined,
-)
+from medimg.core.scored import Array, Scored, Value, metric
+from medimg.metrics._class_means import mean_over_classes, recall
 
 
 @metric(vectorised=True)
 def macro_recall(scored: Scored, weights: Array | None = None) -> Value:
-    """Mean recall over the classes, 0..1.
-
-    Undefined where a class has no image: a mean over the others would be another metric.
-    """
-    counts = scored.confusion(weights)
-    right = counts.diagonal(axis1=-2, axis2=-1)
-    each = ratio_or_zero(right, counts.sum(axis=-1))
-    images = counts.sum(axis=-1)
-    return where_defined(
-        each.mean(axis=-1), (images > 0).all(axis=-1), missing_class(scored, images)
-    )
+    """Mean recall over the classes, 0..1. Undefined where one has no image."""
+    return mean_over_classes(scored, weights, recall)

@@ -83,6 +83,15 @@ class Drawing:
             elif run and not dotted:
                 self.dot_at(run[0], series)
 
+    def band(
+        self, x: Sequence[float], low: Sequence[float], high: Sequence[float], series: int
+    ) -> None:
+        """The area between two curves over the same x."""
+        above = [self.at(point) for point in zip(x, high, strict=True)]
+        below = [self.at(point) for point in zip(x, low, strict=True)]
+        text = " ".join(f"{x},{y}" for x, y in [*above, *reversed(below)])
+        self.pieces.append(f'<polygon class="band s{series}" points="{text}"/>')
+
     def dot(self, point: Point, series: int, hollow: bool = False, radius: float = 3.2) -> None:
         self.dot_at(self.at(point), series, hollow, radius)
 

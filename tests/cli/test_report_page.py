@@ -8,9 +8,11 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from medimg.core.runs import read_predictions
 from medimg.reports.language import table
 
 QUICK = ("--resamples", "200")
@@ -367,3 +369,26 @@ def test_what_no_page_is_made_of(medimg, runs, phantoms):
     answer = medimg("report", "runs/two", "--split", "val")
     assert answer.code == 3 and "has not been evaluated on val" in answer.err
     assert medimg("report", "nowhere").code == 3
+
+
+def test_both_curves_have_bands_that_say_what_they_are(page, runs):
+    made = page()
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", made, flags=re.S)
+    for start in ("ROC curve of PNEUMONIA", "Precision against recall of PNEUMONIA"):
+        (told,) = [c for c in captions if c.strip().startswith(start)]
+        assert "the band holds 95 % at each point (bootstrap by patient)" in told
+    bands = re.findall(r'<polygon class="band s1" points="([^"]+)"', made)
+    assert len(bands) == 2
+    for band in bands:
+        places = [tuple(map(float, place.split(","))) for place in band.split()]
+        middle = len(places) // 2
+        # the upper edge there, the lower one back; y grows downwards
+        for (x, above), (back, below) in zip(
+            places[:middle], reversed(places[middle:]), strict=True
+        ):
+            assert x == back and above <= below
+    predictions = read_predictions(runs / "one/evaluate/test/predictions.csv")
+    share = (np.array(predictions.labels) == "PNEUMONIA").mean()
+    chance = re.findall(r'<polyline class="line s1 dotted" points="([\d.]+),([\d.]+) ', made)
+    height = 320 - 38 - 10
+    assert any(abs(float(y) - (320 - 38 - share * height)) < 0.1 for _, y in chance)

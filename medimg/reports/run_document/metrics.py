@@ -8,7 +8,7 @@ from typing import Any
 from medimg.reports.document import Block, Figure, Table, Text
 from medimg.reports.drawings import Bar, forest
 from medimg.reports.language import Words
-from medimg.reports.run_document.discrimination import roc
+from medimg.reports.run_document.discrimination import discrimination
 from medimg.reports.run_document.intervals import how_computed, how_each, interval_or_why
 from medimg.reports.study import Study
 
@@ -48,7 +48,7 @@ def metrics(study: Study, words: Words) -> Iterator[Block]:
     yield metric_table(result, names, words)
     yield from how_computed(result, words)
     yield forest_of(result, [n for n in DRAWN if n in names], words)
-    yield from roc(study, words)
+    yield from discrimination(study, words)
     yield confusion(result["confusion_matrix"], words)
     yield from per_class(result, words)
     yield from by_patient(result.get("by_group"), names, words)
