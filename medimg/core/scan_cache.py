@@ -277,12 +277,17 @@ def judged_key(
 
 
 def sources(checks: Mapping[str, Callable[..., Any]]) -> list[tuple[str, str]]:
-    """Name and hash of every check's module, and of the core that they stand on."""
+    """Name and hash of every check's module and those it shares with others of its folder
+    (`_outliers.py`), and of the core that they stand on."""
     found = [("core", file_hash(f)) for f in sorted(Path(__file__).parent.glob("*.py"))]
+    folders = set()
     for name, check in sorted(checks.items()):
         module = sys.modules.get(getattr(check, "__module__", ""))
-        found.append((name, file_hash(Path(getattr(module, "__file__", None) or os.devnull))))
-    return found
+        file = Path(getattr(module, "__file__", None) or os.devnull)
+        folders.add(file.parent)
+        found.append((name, file_hash(file)))
+    shared = (f for folder in sorted(folders) for f in sorted(folder.glob("_*.py")))
+    return found + [("shared", file_hash(f)) for f in shared]
 
 
 def file_hash(file: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sqlite3
 from pathlib import Path
@@ -166,6 +167,21 @@ def test_the_key_depends_on_all_that_checks_may_look_at(cache, root):
     keys.append(key(base))
     assert len(set(keys)) == len(keys) and "" not in keys
     assert judged_key(base, first, {"warn": warn}) == keys[0]
+
+
+def test_the_key_depends_on_what_a_check_shares_with_others(cache, tmp_path, monkeypatch):
+    folder = tmp_path / "checks"
+    folder.mkdir()
+    (folder / "own_check.py").write_text(
+        "from _shared_words import WORDS\ndef check(context):\n    return []\n"
+    )
+    (folder / "_shared_words.py").write_text("WORDS = 1\n")
+    monkeypatch.syspath_prepend(str(folder))
+    check = importlib.import_module("own_check").check
+    keys = [judged_key(context_of(cache), cache.stamps(NAMES), {"own": check})]
+    (folder / "_shared_words.py").write_text("WORDS = 2\n")
+    keys.append(judged_key(context_of(cache), cache.stamps(NAMES), {"own": check}))
+    assert keys[0] != keys[1]
 
 
 def test_what_may_have_changed_has_no_key(cache, root):
