@@ -143,7 +143,7 @@ def test_a_quotation_mark_that_swallows_a_row_of_the_image_is_told_once(dataset)
     [
         PLAIN,
         "image,label,patient,split,age,note\n"
-        "a.png,yes,p1,train,50,\nb.png,no,p2,train,51,\"seen, twice\"\n"
+        'a.png,yes,p1,train,50,\nb.png,no,p2,train,51,"seen, twice"\n'
         "c.png,yes,p3,test,52,x\nd.png,no,p4,test,,y\n",
     ],
     ids=["plain", "all-columns"],
