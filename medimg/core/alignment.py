@@ -25,7 +25,7 @@ HALF_STEPS: dict[float, tuple[int, ...]] = {0: (0,), 0.5: (0, 1), 1: (1,), 1.5: 
 
 
 def thumbnails_moved(
-    small: np.ndarray, pairs: np.ndarray, turned: np.ndarray, at_once: int = 1024
+    small: np.ndarray, pairs: np.ndarray, turned: np.ndarray, at_once: int = 512
 ) -> np.ndarray:
     """Float32[P]: the highest correlation of two thumbnails, one moved by half pixels up to one.
 
@@ -34,20 +34,24 @@ def thumbnails_moved(
         pairs: Int64[P, 2], places in it; turned: Bool[P], the second is looked at in a mirror.
     """
     best = np.full(len(pairs), -1, np.float32)
-    if not len(pairs):
-        return best
-    pictures = small.astype(np.float32)
-    height, width = small.shape[1] - 2, small.shape[2] - 2
-    middles = centred(window(pictures, (1, 1))).reshape(-1, height, width)
     steps = {
         moved: list(product(*(HALF_STEPS[step] for step in moved)))
         for moved in product(HALF_STEPS, repeat=2)
     }
-    lengths = {moved: window_lengths(pictures, between) for moved, between in steps.items()}
+    seconds, places = np.unique(pairs[:, 1], return_inverse=True)
+    lengths = {moved: np.empty(len(seconds), np.float32) for moved in steps}
+    # hundreds of thousands of thumbnails are bytes all through: as floats only a few at a time
+    for start in range(0, len(seconds), at_once):
+        part = slice(start, start + at_once)
+        pictures = small[seconds[part]].astype(np.float32)
+        for moved, between in steps.items():
+            lengths[moved][part] = window_lengths(pictures, between)
     for start in range(0, len(pairs), at_once):
         part = slice(start, start + at_once)
-        (one, other), mirror = pairs[part].T, turned[part]
-        middle, seen = middles[one], pictures[other]
+        mirror = turned[part]
+        seen, middle = small[pairs[part, 1]].astype(np.float32), window(small, (1, 1))
+        middle = centred(middle[pairs[part, 0]].astype(np.float32))
+        middle = middle.reshape(-1, small.shape[1] - 2, small.shape[2] - 2)
         seen[mirror] = seen[mirror][:, :, ::-1]
         whole = {
             place: np.einsum("ijk,ijk->i", middle, window(seen, place))
@@ -56,9 +60,10 @@ def thumbnails_moved(
         for moved, between in steps.items():
             # a picture between two pixels is their mean, and so is its product
             reached = np.mean([whole[place] for place in between], axis=0)
-            length = lengths[moved][other]
+            length = lengths[moved][places[part]]
             if mirror.any():
-                length = np.where(mirror, lengths[moved[0], 2 - moved[1]][other], length)
+                back = lengths[moved[0], 2 - moved[1]][places[part]]
+                length = np.where(mirror, back, length)
             np.maximum(best[part], reached / length, out=best[part])
     return best
 

@@ -20,7 +20,7 @@ from medimg.core.errors import UsageError
 from medimg.core.images import UnreadableImage, decode_to_input
 from medimg.core.scan import ScanRecord, mean_and_spread_of
 from medimg.core.types import Sample, Source
-from medimg.core.workers import in_blocks
+from medimg.core.workers import in_blocks, pieces
 
 HASH_BITS = 64
 DISTANCE_BITS, MOST_DISTANCE_BITS = 4, 12
@@ -205,23 +205,29 @@ def thumbnails_alike(
     if not len(wanted):
         return np.zeros(0, bool)
     small = np.stack([thumbnails[i] for i in wanted])
-    flat = centred(small.astype(np.float32))
+    mean, spread = means_and_spreads(small)
     likeness = np.empty(len(pairs), np.float32)
     for start in range(0, len(pairs), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         one, other = places[part].T
-        seen = flat[other]
-        seen[turned[part]] = mirrored(seen[turned[part]], small.shape[1:])
-        likeness[part] = np.einsum("ij,ij->i", flat[one], seen)
+        first, seen = small[one].astype(np.float32), small[other].astype(np.float32)
+        seen[turned[part]] = seen[turned[part]][:, :, ::-1]
+        both = np.einsum("ijk,ijk->i", first, seen) / small[0].size - mean[one] * mean[other]
+        likeness[part] = both / np.maximum(spread[one] * spread[other], 1e-6)
     alike = likeness >= least
     unclear = np.flatnonzero((likeness >= NEARLY_ALIKE) & ~alike)
     alike[unclear] = thumbnails_moved(small, places[unclear], turned[unclear]) >= MOVED_ALIKE
     return alike
 
 
-def mirrored(flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Float32[N, h·w] of pictures in a mirror."""
-    return flat.reshape(-1, *shape)[:, :, ::-1].reshape(flat.shape)
+def means_and_spreads(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Float32[N] means and standard deviations of UInt8[N, h, w], some at a time."""
+    mean, spread = np.empty((2, len(pictures)), np.float32)
+    for start in range(0, len(pictures), TILE):
+        part = slice(start, start + TILE)
+        mean[part] = pictures[part].mean(axis=(1, 2), dtype=np.float32)
+        spread[part] = pictures[part].std(axis=(1, 2), dtype=np.float32)
+    return mean, spread
 
 
 def distinct(samples: Sequence[Sample], records: Mapping[str, ScanRecord]) -> list[Sample]:
@@ -398,11 +404,11 @@ def standardised_pictures(
     """
     wanted, places = np.unique(candidates, return_inverse=True)
     pixels = np.zeros((len(wanted), COMPARED_PX, COMPARED_PX), np.int16)
-    read = in_blocks(
+    read = pieces(
         [paths[i] for i in wanted],
         lambda block: [standardised(source, path) for path in block],
     )
-    for place, one in enumerate(read.values()):
+    for place, (_, one) in enumerate(read):
         if one is not None:
             pixels[place] = one
     return pixels, places.reshape(candidates.shape)
