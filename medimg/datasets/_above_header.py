@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from medimg.api import Finding, counted, is_image_name
+from medimg.datasets._long_rows import trimmed
 
 MOST_LINES, MOST_READ = 20, 50
 NUMBER = re.compile(r"[-+]?[\d.,]+%?$")
@@ -44,15 +45,15 @@ def is_remark(line: str, delimiter: str) -> bool:
 def is_header(rows: list[list[str]]) -> bool:
     """Whether the first row holds the headings of the others: two names at least, no values, none
     that stands below it again, and most rows have as many cells."""
-    header = [cell.strip() for cell in rows[0]] if rows else []
+    header = [cell.strip() for cell in trimmed(rows[0])] if rows else []
     body = [row for row in rows[1:] if any(cell.strip() for cell in row)]
     if len(header) < 2 or not all(header) or not body:
         return False
     if any(is_image_name(cell) or NUMBER.match(cell) for cell in header):
         return False
-    fitting = [row for row in body if len(row) == len(header)]
+    fitting = [row for row in body if len(row) in (len(header), len(rows[0]))]
     again = any(
-        cell.strip() == name for row in fitting for cell, name in zip(row, header, strict=True)
+        cell.strip() == name for row in fitting for cell, name in zip(row, header, strict=False)
     )
     return 2 * len(fitting) > len(body) and not again
 

@@ -45,8 +45,8 @@ def settled(
     return read, [remark(path, columns, long, uncertain)]
 
 
-def trimmed(cells: list[str], columns: int) -> list[str]:
-    """Without the blank cells that spreadsheets write behind the last column."""
+def trimmed(cells: list[str], columns: int = 0) -> list[str]:
+    """Without the blank cells that spreadsheets write behind the last of so many columns."""
     while len(cells) > columns and not cells[-1].strip():
         cells = cells[:-1]
     return cells

@@ -245,6 +245,13 @@ def test_titles_and_remarks_above_the_header_are_left_out(dataset, above, delimi
     assert above.split("\n")[0].strip(",").replace(",", delimiter) in finding.message
 
 
+def test_a_title_above_a_table_that_a_spreadsheet_saved(dataset):
+    text = "My study,,,\n,,,\n" + PLAIN.replace("\n", ",,\n")
+    index = read(dataset(IMAGES, labels=text))
+    assert labels(index) == EXPECTED
+    assert [f.items for f in index.findings] == [({"file": "labels.csv", "line": 1},)]
+
+
 def test_lines_are_counted_from_the_top_of_the_file(dataset):
     index = read(dataset(IMAGES[:3], labels="A title\n\n" + PLAIN))
     (finding,) = found(index, "csv-missing-files")
