@@ -6,6 +6,7 @@ dark, grey, square, flat or blurred by nature, or that hold many sizes.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,9 @@ def test_two_planted_pictures_among_forty_are_found_and_no_other(name, value, ch
     named = [row for finding in findings for row in finding.items if value in row]
     assert {row["class"] for row in named} == {"sick", "well"}
     assert all(row["spreads"] >= 4 for row in named)
+    assert all(re.match("2 images (are|have) ", finding.message) for finding in findings)
+    one = run_check(name, scanned(forty(change, of=1)))
+    assert one and all(re.match("1 image (is|has) ", finding.message) for finding in one)
 
 
 @pytest.mark.parametrize(
