@@ -101,6 +101,7 @@ def command(
     medimg compare, then medimg report on its folder.
     """
     from medimg.core.report import write_atomically
+    from medimg.reports.document_figures import with_figures
     from medimg.reports.html import size_in_words, write_page
     from medimg.reports.model_card import model_card
 
@@ -111,6 +112,8 @@ def command(
         if as_json:
             documents.append(document)
             continue
+        if style == "md":
+            document = with_figures(document, folder)
         text = rendered(document, style)
         path = folder / file_name("report", style, language)
         size = write_page(path, text)

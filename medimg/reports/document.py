@@ -45,7 +45,7 @@ class Figure:
     """A drawing (`svg`) or a picture (`uri`), with a legend of (series number, words).
 
     Args:
-        file: a PNG of the same in the folder of the report, for Markdown.
+        file: a picture of the same in the folder of the report, for Markdown.
     """
 
     caption: str
@@ -192,7 +192,7 @@ def block_data(block: Block) -> dict[str, Any]:
 
 
 def as_markdown(document: Document) -> str:
-    """The document as Markdown; drawings are named where a PNG of them lies in the folder."""
+    """The document as Markdown; drawings are named where a file of them lies in the folder."""
     lines = [f"# {document.title}", "", document.kind, "", f"**{document.verdict}**", ""]
     for note in document.notes:
         lines += [paragraph(note), ""]

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -392,3 +393,18 @@ def test_both_curves_have_bands_that_say_what_they_are(page, runs):
     chance = re.findall(r'<polyline class="line s1 dotted" points="([\d.]+),([\d.]+) ', made)
     height = 320 - 38 - 10
     assert any(abs(float(y) - (320 - 38 - share * height)) < 0.1 for _, y in chance)
+
+
+def test_drawings_of_spanish_markdown_are_files_in_spanish(page):
+    text = page("--format", "md", "--lang", "es", name="report.es.md")
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
+    assert len(pictures) >= 6 and all(name.startswith("plots/report.es/") for name in pictures)
+    drawn = [(Path("runs/one") / name).read_text(encoding="utf-8") for name in pictures]
+    for svg in drawn:
+        root = ElementTree.fromstring(svg)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        # its colours are its own: no variable of a page is left
+        assert "var(" not in svg and ".line.s1 { stroke: #0072B2; }" in svg
+    words = {e.text for svg in drawn for e in ElementTree.fromstring(svg).iter() if e.text}
+    assert {"época", "sensibilidad", "1 − especificidad"} <= words
+    assert not {"epoch", "sensitivity", "loss"} & words

@@ -215,6 +215,12 @@ def test_ticks_are_round_and_within(low, high):
     assert found and all(low - 1e-9 <= t <= high + 1e-9 for t in found) and len(found) <= 7
 
 
+def test_the_checklists_say_that_their_wording_is_shortened():
+    for key in ("check.intro_claim", "check.intro_tripod"):
+        assert "wording shortened" in Words("en")(key)
+        assert "redacción abreviada" in Words("es")(key)
+
+
 def test_the_checklists_are_whole():
     """CLAIM 2024 has 44 items, TRIPOD+AI 27 with their parts."""
     assert list(table("checklists")["claim"]) == [str(n) for n in range(1, 45)]
