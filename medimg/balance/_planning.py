@@ -146,7 +146,7 @@ def sampler_of(method: str, samplers: Mapping[str, Any], resolve: Callable[[Any]
     """
     if method not in samplers:
         raise UsageError(
-            f"no way to balance is called {method!r}", near_misses(method, [*samplers, "none"])
+            f"no way to balance is called {method!r}", near_misses(method, list(samplers))
         )
     return resolve(samplers[method])()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from medimg.commands._options import typed
 from medimg.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class Job:
         self.arguments = sys.argv[1:] if arguments is None else arguments
         self.settings = dict((context.params if context else {}) if settings is None else settings)
         self.subject = "run"
+        # DATASET and how it is read, as it stands in commands
+        self.typed = "DATASET"
         self.report_path: Path | None = None
         self._folder = folder
         self._started = time.perf_counter()
@@ -138,6 +141,7 @@ class Job:
             positive=positive,
         )
         self.subject = index.name
+        self.typed = typed(dataset, layout, options or {})
         self.detail(f"Read as layout {index.layout}: {index.reason}")
         return index
 

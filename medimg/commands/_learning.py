@@ -53,8 +53,13 @@ def say_frozen(
         say_trained(experiment, job, network, cut)
     if cut == 0:
         return
-    own = set(network.head().weights())
-    fresh = tuple(n for n in (loaded.missing if loaded else network.weights()) if n not in own)
+    own, weights = set(network.head().weights()), network.weights()
+    # what starts as one value, as statistics of batches do, was not drawn
+    fresh = tuple(
+        name
+        for name in (loaded.missing if loaded else weights)
+        if name not in own and weights[name].min() < weights[name].max()
+    )
     if fresh:
         job.note(
             f"the frozen backbone keeps weights drawn at random: {listed(fresh)}",

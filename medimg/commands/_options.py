@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from medimg.core.errors import UsageError
 
@@ -60,6 +61,50 @@ def plain_name(
     if value is not None:
         check_name(value)
     return value
+
+
+def retyped(*but: str) -> str:
+    """DATASET and the options of the command at work as they were typed, for the next command.
+
+    Args:
+        but: options that the next command does not take, by the names of their values; those that
+            say where reports go are left out as well.
+    """
+    from shlex import quote
+
+    context = click.get_current_context()
+    words: list[str] = []
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        if name in (*COMMON, "seed", *but) or source != ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[name]
+        if isinstance(parameter, click.Argument):
+            words.insert(0, str(value))
+        elif isinstance(value, bool):
+            words.append((parameter.opts if value else parameter.secondary_opts)[0])
+        else:
+            for one in each_of(value):
+                words += [parameter.opts[0], one]
+    return " ".join(quote(word) for word in words)
+
+
+def typed(dataset: str, layout: str | None, options: Mapping[str, str]) -> str:
+    """DATASET and how it is read, as one types it."""
+    from shlex import quote
+
+    words = [dataset, *(["--layout", layout] if layout else [])]
+    for key, value in options.items():
+        words += ["-o", f"{key}={value}"]
+    return " ".join(quote(word) for word in words)
+
+
+def each_of(value: Any) -> list[str]:
+    """The words that gave an option its value: one, or as many as it was repeated."""
+    if isinstance(value, dict):
+        return [f"{key}={text}" for key, text in value.items()]
+    return [str(one) for one in value] if isinstance(value, list | tuple) else [str(value)]
 
 
 dataset_argument = click.argument("dataset", metavar="DATASET")

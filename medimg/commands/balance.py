@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,9 +12,9 @@ from medimg.commands._options import (
     dataset_argument,
     dataset_options,
     report_options,
+    retyped,
     split_options,
 )
-from medimg.commands.split import typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -245,10 +244,7 @@ def command(
     file = job.folder / FILE
     write_atomically(file, made.file_text(split_hash(index.samples)))
     job.say(f"Balance: {file}")
-    split_given = [f"--splits {quote(splits)}"] if splits else []
-    split_given += [f"--split-ratios {split_ratios}"] if split_ratios else []
-    shown = " ".join([typed(dataset, layout, options), *split_given])
-    job.say(f"Next: medimg train {shown} --balance {method}")
+    job.say(f"Next: medimg train {retyped('method', 'write_images')} --balance {method}")
     job.finish(
         result | {"file": FILE, "images": write_images},
         index=index,

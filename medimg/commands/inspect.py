@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medimg.commands._job import Job
-from medimg.commands._options import dataset_argument, dataset_options, report_options
+from medimg.commands._options import dataset_argument, dataset_options, report_options, typed
 from medimg.commands._training import GUESS, with_some_positive
-from medimg.commands.split import typed
 
 if TYPE_CHECKING:
     from medimg.core.scan import ScanRecord

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +13,7 @@ from medimg.commands._options import (
     dataset_argument,
     dataset_options,
     report_options,
+    retyped,
     split_options,
 )
 from medimg.commands._training import (
@@ -24,7 +24,6 @@ from medimg.commands._training import (
     recipe_from,
     told_of_data,
 )
-from medimg.commands.split import typed
 
 if TYPE_CHECKING:
     from medimg.core.types import Network
@@ -156,10 +155,8 @@ def command(steps: int, start: float, end: float, seeds: int, seed: int, **optio
         shown = ", ".join(f"{k} {v:.1e}" for k, v in found.candidates.items() if v)
         job.say(f"Suggested learning rate: {found.suggestion:.2g} ({found.rule}: {shown})")
         job.say(f"Why: {found.reason}")
-        shown = typed(recipe.dataset, recipe.layout, recipe.options)
-        for option, value in (("--splits", recipe.splits), ("--split-ratios", recipe.split_ratios)):
-            shown += f" {option} {quote(value)}" if value else ""
-        job.say(f"Next: medimg train {shown} --lr {found.suggestion:.2g}")
+        settings = retyped("steps", "start", "end", "seeds")
+        job.say(f"Next: medimg train {settings} --lr {found.suggestion:.2g}")
     job.say(f"Plot: {plot}")
     job.finish(
         as_result(found, ["plots/lr-find.png"]),

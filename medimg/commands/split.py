@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medimg.commands._job import Job
-from medimg.commands._options import dataset_argument, dataset_options, report_options
+from medimg.commands._options import dataset_argument, dataset_options, report_options, typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,16 +48,6 @@ def split(
             "the patients were read wrong.",
         )
     return made.apply(index), made
-
-
-def typed(dataset: str, layout: str | None, options: Mapping[str, str]) -> str:
-    """DATASET and how it is read, as one types it."""
-    from shlex import quote
-
-    words = [dataset, *(["--layout", layout] if layout else [])]
-    for key, value in options.items():
-        words += ["-o", f"{key}={value}"]
-    return " ".join(quote(word) for word in words)
 
 
 def same_pictures(job: Job, index: DatasetIndex, records: Mapping[str, Any]) -> dict[str, str]:

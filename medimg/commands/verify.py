@@ -15,8 +15,8 @@ from medimg.commands._options import (
     dataset_options,
     key_values,
     report_options,
+    typed,
 )
-from medimg.commands.split import typed
 
 if TYPE_CHECKING:
     from medimg.commands._scan import Scanned

@@ -5,6 +5,9 @@ Only the command line turns them into text; everything below raises them.
 
 from __future__ import annotations
 
+# how alike a word and a known name are that are taken for the same, of 1
+CLOSE = 0.76
+
 
 class MedimgError(Exception):
     """Something a user can mend.
@@ -86,7 +89,7 @@ def near_misses(word: str, known: list[str]) -> str:
 
     lowered = {name.lower(): name for name in known}
     begin_so = [name for name in lowered if len(word) > 2 and name.startswith(word.lower())]
-    close = begin_so or difflib.get_close_matches(word.lower(), list(lowered), n=1)
+    close = begin_so or difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=CLOSE)
     if close:
         return f"Did you mean {lowered[close[0]]!r}?"
     return f"Known: {', '.join(known)}" if known else "None are installed."

@@ -139,11 +139,30 @@ def resolve(
         name = str(first["loc"][0])
         raise UsageError(
             f"{name.replace('_', '-')} can't be {first.get('input')!r}: {first['msg']}",
-            "medimg train --help lists what can be given.",
+            within(name) or "medimg train --help lists what can be given.",
         ) from error
     check_learning_rate(recipe)
     check_together(recipe)
     return recipe
+
+
+def within(setting: str) -> str:
+    """`Give a number from 1 to 65,536`; empty for what is no number, or has no bounds.
+
+    >>> within("batch_size"), within("clip_norm"), within("balance")
+    ('Give a whole number from 1 to 65,536', 'Give a number above 0', '')
+    """
+    field = Recipe.model_fields[setting]
+    bounds = {
+        kind: getattr(bound, kind)
+        for bound in field.metadata
+        for kind in ("ge", "gt", "le", "lt")
+        if getattr(bound, kind, None) is not None
+    }
+    words = {"ge": "from", "gt": "above", "le": "to", "lt": "below"}
+    said = " ".join(f"{words[kind]} {bound:,}" for kind, bound in bounds.items())
+    whole = "whole " if "int" in str(field.annotation) else ""
+    return f"Give a {whole}number {said}" if said else ""
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

@@ -242,7 +242,7 @@ class Words:
         or by a list of fragments.yaml."""
         if re.fullmatch(r"\d{1,3}(,\d{3})*|\d+", told):
             return self.count(int(told.replace(",", "")))
-        if re.fullmatch(r"\d*\.\d+(e-?\d+)?", told):
+        if re.fullmatch(r"\d*\.\d+(e[+-]?\d+)?", told):
             return self.marked(told)
         if fragments == AS_IT_IS:
             return told

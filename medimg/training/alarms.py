@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from medimg.training.checkpoints import Progress
 
 
+# times the loss of knowing nothing, ln K, that no training which learns comes near
+DIVERGED = 10.0
+
+
 def alarms(progress: Progress, val: Loader | None) -> list[Finding]:
     """What the history of a run should make its reader distrust.
 
@@ -22,6 +27,8 @@ def alarms(progress: Progress, val: Loader | None) -> list[Finding]:
     if not progress.history or val is None:
         return found
     last = progress.history[-1]
+    if gone := diverged(last, val.classes):
+        return [gone]
     lowest = min(progress.history, key=lambda r: float(r["val_loss"] or 0))
     if is_overfitted(lowest, last, len(progress.history) - int(lowest["epoch"] or 0)):
         found.append(
@@ -36,6 +43,22 @@ def alarms(progress: Progress, val: Loader | None) -> list[Finding]:
             )
         )
     return found
+
+
+def diverged(row: dict[str, Any], classes: int) -> Finding | None:
+    """`diverged`, a warning, where both losses of an epoch are far above knowing nothing's."""
+    chance = math.log(classes)
+    if min(row["loss"], row["val_loss"]) <= DIVERGED * chance:
+        return None
+    return Finding(
+        "diverged",
+        "warning",
+        f"in epoch {row['epoch']:.0f} the loss is {row['loss']:.3g} in training and "
+        f"{row['val_loss']:.3g} on validation, where knowing nothing gives {chance:.3f}: it "
+        "diverged",
+        hint=f"The learning rate {row['learning_rate']:.2g} is too high: --lr auto, or medimg "
+        "lr-find DATASET",
+    )
 
 
 def running_alarms(progress: Progress, val: Loader) -> list[Finding]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medimg.core.types import Finding
+
+if TYPE_CHECKING:
+    from medimg.statistics.bootstrap import Interval
 
 MORE = "more images would tell, or train longer, or balance."
 
@@ -59,6 +62,26 @@ def alarms(
         told = f"{told}, 95 % interval {low:.3f} to {high:.3f},"
         return [no_better(f"{told} can't be told from {commonest}", MORE)]
     return []
+
+
+def guessing(area: Interval, part: str, threshold: Mapping[str, Any] | None) -> list[Finding]:
+    """`no-better-than-majority`, a warning, where the AUROC may be that of guessing.
+
+    Args:
+        area: the AUROC with its interval.
+    """
+    if area.value is None or area.low is None or area.low > 0.5:
+        return []
+    flattered = ""
+    if threshold and threshold["chosen_on"]:
+        flattered = ", and the threshold was chosen on these images, which flatters the accuracy"
+    return [
+        no_better(
+            f"{part} AUROC {area.value:.3f}, 95 % interval {area.low:.3f} to {area.high:.3f} "
+            f"({area.method}), can't be told from guessing (0.5){flattered}",
+            MORE,
+        )
+    ]
 
 
 def no_better(message: str, hint: str = "train longer, or balance.") -> Finding:

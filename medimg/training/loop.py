@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medimg.core.errors import BackendError, Refused
+from medimg.core.errors import BackendError, MedimgError, Refused
+from medimg.core.runs import RECIPE
 from medimg.core.types import Finding
 from medimg.training.alarms import alarms, running_alarms
 from medimg.training.checkpoints import Checkpoints, Progress
@@ -111,7 +113,7 @@ def fit(
     cut = cut_of[max(progress.epoch - 1, 0)]
     network.prepare(objective, optimizer, cut)
     if progress.last:
-        network.restore(checkpoints.folder / progress.last)
+        restore(network, checkpoints.folder / progress.last)
     steering = Steering.of(recipe, progress)
     told: set[str] = set()
     checkpoints.expect(network)
@@ -147,6 +149,16 @@ def fit(
         network.prepare(objective, optimizer, cut)
     found = tuple(alarms(progress, val))
     return Outcome(progress, progress.seconds, progress.images, found)
+
+
+def restore(network: Network, checkpoint: Path) -> None:
+    """Takes a checkpoint back; where it is damaged, the error says how to begin again."""
+    try:
+        network.restore(checkpoint)
+    except MedimgError as error:
+        run = checkpoint.parent.parent
+        hint = f"It can't be gone on with; train anew on the same settings: {run / RECIPE}"
+        raise BackendError(error.message, error.hint or hint) from error
 
 
 def rates_of(

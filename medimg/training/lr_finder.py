@@ -27,6 +27,8 @@ SMOOTHING = 0.9
 DIVERGED = 4.0
 # a curve that falls by less than this share of its start has not shown where learning happens
 LEAST_FALL = 0.05
+# a test that ends below this may have seen too little
+USUAL_END = 0.1
 FEWEST_POINTS = 20
 # the first smoothed losses are nearly raw: their ups and downs are no slope
 SKIPPED = 10
@@ -203,10 +205,10 @@ def read_curve(rates: np.ndarray, losses: np.ndarray, steps: int) -> RangeTest:
     lowest = SKIPPED + int(np.argmin(smoothed[SKIPPED:]))
     fall = (start - smoothed[lowest]) / max(abs(start), 1e-12)
     if fall < LEAST_FALL or lowest < SKIPPED + 3:
-        return without(
-            f"no safe suggestion: the curve is flat (the loss fell by {fall:.1%}); "
-            "more steps, another model, or check the labels"
-        )
+        flat = f"no safe suggestion: the curve is flat (the loss fell by {fall:.1%})"
+        if rates[-1] < USUAL_END and len(losses) == steps:
+            return without(f"{flat} up to a rate of {rates[-1]:.1g}, where it ends; raise --end")
+        return without(f"{flat}; more steps, another model, or check the labels")
     noise = float(np.std(losses[:lowest] - smoothed[:lowest]))
     if noise > start - smoothed[lowest]:
         return without(

@@ -28,6 +28,7 @@ def take_weights(network: Network, source: str, backend: Any, manager: Any) -> L
         BackendError: the download failed.
     """
     given = arrays_of(source, network, backend, manager)
+    check_finite(source, given)
     report = network.set_weights(given)
     # half of either side: a file for a larger network has all the names that a smaller one asks for
     wanted = len(report.loaded) + len(report.missing)
@@ -39,6 +40,18 @@ def take_weights(network: Network, source: str, backend: Any, manager: Any) -> L
             f"{network.spec.name}; or --weights none.",
         )
     return report
+
+
+def check_finite(source: str, arrays: Mapping[str, Any]) -> None:
+    """Raises InputError where weights are no numbers: nothing can be learnt from there."""
+    import numpy as np
+
+    broken = tuple(name for name, values in arrays.items() if not np.isfinite(values).all())
+    if broken:
+        raise InputError(
+            f"{source} holds values that are no numbers (NaN or infinite) in {listed(broken)}",
+            "The training that wrote it broke down: give the weights of another, or --weights none",
+        )
 
 
 def check_source(source: str) -> None:

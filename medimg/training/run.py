@@ -269,12 +269,17 @@ def answers_of(
 ) -> list[Finding]:
     """What the answers to the validation images should make a reader distrust, at the threshold
     that the run's metrics are printed at."""
-    from medimg.training.answers import alarms
+    from medimg.statistics.auroc_interval import auroc_interval
+    from medimg.training.answers import alarms, guessing
 
     if predictions is None:
         return []
-    counts = scored_at(predictions, positive, threshold).confusion().astype(int).tolist()
-    return alarms(counts, predictions.classes, "validation", threshold)
+    scored = scored_at(predictions, positive, threshold)
+    counts = scored.confusion().astype(int).tolist()
+    area = auroc_interval(scored, predictions.group_names())
+    return alarms(counts, predictions.classes, "validation", threshold) or guessing(
+        area, "validation", threshold
+    )
 
 
 def metric_values(

@@ -34,7 +34,17 @@ def test_the_next_step_can_be_copied(medimg, phantoms):
     (line,) = [text for text in answer.out.splitlines() if text.startswith("Next: ")]
     words = shlex.split(line.removeprefix("Next: "))
     assert words[:2] == ["medimg", "train"]
-    assert medimg(*words[1:], *LINEAR, "--epochs", "1").code == 0
+    # it names the network that was measured
+    assert words[2:-2] == [str(phantoms), *LINEAR] and words[-2] == "--lr"
+    assert medimg(*words[1:], "--epochs", "1").code == 0
+
+
+def test_the_next_step_keeps_what_the_rate_was_found_for(medimg, phantoms):
+    settings = (*LINEAR, "--batch-size", "8", "--optimizer", "sgd", "--augment", "none")
+    own = ("--steps", "60", "--end", "10", "--seeds", "1", "--name", "own")
+    answer = medimg("lr-find", phantoms, *own, *settings)
+    (line,) = [text for text in answer.out.splitlines() if text.startswith("Next: ")]
+    assert set(settings) <= set(shlex.split(line)) and not set(own) & set(shlex.split(line))
 
 
 def test_the_same_seed_gives_the_same_curve(medimg, phantoms):
@@ -65,7 +75,9 @@ def test_rates_too_low_to_learn_give_no_suggestion(medimg, phantoms):
     )  # fmt: skip
     assert answer.code == 0
     assert answer.report["result"]["suggestion"] is None
-    assert "no safe suggestion" in answer.report["result"]["reason"]
+    reason = answer.report["result"]["reason"]
+    assert "no safe suggestion" in reason
+    assert "up to a rate of 1e-10, where it ends; raise --end" in reason
 
 
 def test_divergence_at_once_gives_no_suggestion(medimg, phantoms):
@@ -99,7 +111,7 @@ def test_the_next_step_can_be_pasted(medimg, phantoms, tmp_path):
     assert answer.code == 0, answer.err
     assert (
         "Next: medimg train 'my x-rays' -o 'group_regex=(person[0-9]+)' --split-ratios 70/15/15 "
-        "--lr "
+        "--backend linear --image-size 32 --lr "
     ) in answer.out
 
 

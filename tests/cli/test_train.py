@@ -489,6 +489,22 @@ def test_weights_that_do_not_fit_are_refused(train):
     assert answer.code == 2 and "the backend 'linear' takes weights of runs alone" in answer.err
 
 
+def test_weights_that_are_no_numbers_are_refused_before_anything_is_written(train):
+    assert train("a").code == 0
+    file = Path("runs/a/model/weights.npz")
+    with np.load(file) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    (name,) = [name for name in arrays if name.endswith("output/kernel")]
+    arrays[name][0] = np.nan
+    np.savez(file, **arrays)
+    answer = train("b", "--weights", "runs/a")
+    assert answer.code == 3
+    assert (
+        "runs/a holds values that are no numbers (NaN or infinite) in output/kernel" in answer.err
+    )
+    assert not Path("runs/b").exists()
+
+
 def test_augmentation_that_is_anatomically_wrong_is_said(train):
     answer = train("a", "--augment", "histology", "--json")
     assert answer.code == 0
@@ -501,13 +517,24 @@ def test_augmentation_that_is_anatomically_wrong_is_said(train):
     assert "augmentation-anatomy" not in train("b", "--augment", "light").err
 
 
-def test_a_frozen_backbone_that_was_never_taught_is_said(train):
+def test_a_frozen_backbone_that_was_never_taught_is_said(train, monkeypatch):
+    from medimg_linear.network import Logistic
+
     answer = train("a", "--freeze", "backbone")
     assert answer.code == 0
-    assert (
-        "Warning: the frozen backbone keeps weights drawn at random: bn1/mean, bn1/variance"
-        in answer.err
-    )
+    # the same for every seed: its statistics start at 0 and 1
+    assert "drawn at random" not in answer.err
+
+    plain, drawn = Logistic.weights, {"conv1/kernel": np.arange(9.0)}
+
+    def weights(self):
+        """With a layer that was drawn, under the head."""
+        own = plain(self)
+        return own | drawn if "bn1/mean" in own else own
+
+    monkeypatch.setattr(Logistic, "weights", weights)
+    answer = train("b", "--freeze", "backbone")
+    assert "Warning: the frozen backbone keeps weights drawn at random: conv1/kernel" in answer.err
 
 
 # -- wrong usage and bad input --------------------------------------------------------------------

@@ -51,6 +51,22 @@ def test_unusable_settings_are_wrong_usage(settings, message):
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    "settings, hint",
+    [
+        ({"epochs": 0}, "Give a whole number from 1 to 100,000"),
+        ({"batch_size": 100_000}, "Give a whole number from 1 to 65,536"),
+        ({"label_smoothing": 1}, "Give a number from 0 below 1"),
+        ({"minutes": 0}, "Give a number above 0"),
+        ({"optimizer": "adamm"}, "medimg train --help"),
+    ],
+)
+def test_the_next_step_names_the_bounds(settings, hint):
+    with pytest.raises(UsageError) as caught:
+        resolve(settings, {})
+    assert caught.value.hint.startswith(hint)
+
+
 @pytest.mark.parametrize("text", ["- a\n- b\n", "", "a: [", "just words"])
 def test_a_file_that_is_no_recipe(tmp_path, text):
     (tmp_path / "r.yaml").write_text(text)

@@ -15,11 +15,13 @@ from medimg.manager import plugins
 from medimg.reports.checklists import ANSWERS, CLAIM, TRIPOD
 from medimg.reports.drawings import Bar, Drawing, forest, ticks
 from medimg.reports.language import AS_IT_IS, Words, table
+from medimg.statistics.bootstrap import Interval
 from medimg.statistics.calibration import SANDWICH, WALD
 from medimg.statistics.evaluation import evaluate_predictions
 from medimg.statistics.paired_bootstrap import ALIKE
 from medimg.statistics.resampling import SAME_VALUE
-from medimg.training.answers import alarms
+from medimg.training.alarms import diverged
+from medimg.training.answers import alarms, guessing
 from medimg.training.conclusions import far_apart, too_wide
 from medimg.training.exposure import chosen_on_this, training_images
 from medimg.training.external import differences
@@ -76,6 +78,8 @@ def found_in_runs() -> list[Finding]:
         *alarms([[1, 6], [2, 4]], ["well", "ill"], "test", None),
         *alarms([[1, 6], [2, 4]], ["well", "ill"], "validation", cut),
         *alarms([[6, 1], [2, 4]], ["well", "ill"], "test", cut, (0.5, 0.9)),
+        *guessing(Interval(0.52, 0.41, 0.63, "DeLong"), "validation", cut),
+        diverged({"epoch": 3, "loss": 8.81e13, "val_loss": 95.2, "learning_rate": 100}, 2),
         *reused(12, "test"),
         *far_apart({"auroc": cell(0.9, 0.88, 0.92)}, {"auroc": cell(0.6, 0.58, 0.62)}, "test"),
         *far_apart({"auroc": cell(0.6, 0.58, 0.62)}, {"auroc": cell(0.9, 0.88, 0.92)}, "test"),
@@ -93,7 +97,7 @@ def found_in_runs() -> list[Finding]:
 def test_findings_of_runs_are_told_in_spanish_with_their_numbers():
     spanish, english = Words("es"), Words("en")
     findings = found_in_runs()
-    assert len(findings) == 15
+    assert len(findings) == 17
     for finding in findings:
         told = spanish.message(finding.message)
         assert told, finding.message

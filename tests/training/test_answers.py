@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from medimg.training.answers import alarms, in_words
+from medimg.statistics.bootstrap import Interval
+from medimg.training.answers import alarms, guessing, in_words
 
 YOUDEN = {"value": 0.03125, "rule": "youden", "chosen_on": "val"}
 
@@ -46,6 +47,18 @@ def test_an_accuracy_whose_interval_reaches_the_commonest_class_is_a_warning():
     # below the share the numbers themselves say it
     (below,) = alarms([[4, 4], [4, 20]], ("NORMAL", "SICK"), "test", None, (0.6, 0.9))
     assert "is no better than always answering SICK (0.750)" in below.message
+
+
+def test_an_area_that_may_be_guessing_is_a_warning():
+    """At a threshold chosen on the same images, guesses beat the majority."""
+    (found,) = guessing(Interval(0.52, 0.41, 0.63, "DeLong"), "validation", YOUDEN)
+    assert (found.check, found.severity) == ("no-better-than-majority", "warning")
+    assert found.message == (
+        "validation AUROC 0.520, 95 % interval 0.410 to 0.630 (DeLong), can't be told from "
+        "guessing (0.5), and the threshold was chosen on these images, which flatters the accuracy"
+    )
+    assert guessing(Interval(0.62, 0.51, 0.73, "DeLong"), "validation", YOUDEN) == []
+    assert guessing(Interval(None, None, None, "DeLong", "one class"), "validation", None) == []
 
 
 def test_thresholds_in_words():

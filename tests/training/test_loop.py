@@ -259,6 +259,29 @@ def test_overfitting_needs_a_rise_and_time():
 # -- while it runs -----------------------------------------------------------------------------
 
 
+def test_a_loss_far_above_that_of_knowing_nothing_diverged(tmp_path):
+    outcome, _ = trained(
+        tmp_path / "wild", part(64, 0, 0), part(32, 1, 0), learning_rate=90.0, optimizer="sgd"
+    )
+    (found,) = [f for f in outcome.findings if f.check == "diverged"]
+    assert found.severity == "warning" and "learning rate 90 is too high" in found.hint
+    assert "where knowing nothing gives 0.693: it diverged" in found.message
+    tame, _ = trained(tmp_path / "tame")
+    assert "diverged" not in {f.check for f in tame.findings}
+
+
+def test_a_damaged_checkpoint_says_what_is_left(tmp_path):
+    trained(tmp_path, epochs=2)
+    progress = Checkpoints(tmp_path).read()
+    (file,) = (tmp_path / progress.last).glob("weights*")
+    file.write_bytes(file.read_bytes()[:40])
+    progress.stopped_by = None
+    with pytest.raises(BackendError) as caught:
+        trained(tmp_path, epochs=3, resume=progress)
+    assert "train anew on the same settings" in caught.value.hint
+    assert caught.value.hint.endswith("recipe.yaml")
+
+
 def test_minutes_stop_before_the_epoch_that_would_end_too_late(tmp_path, monkeypatch):
     """A clock on which an epoch takes a minute."""
     from medimg.training import loop
@@ -309,7 +332,7 @@ def test_alarms_are_told_once_while_it_runs(tmp_path):
 
 def test_a_network_that_answers_one_class_is_told(tmp_path):
     net = network()
-    net.trained["output/bias"][:] = -50
+    net.trained["output/bias"][:] = -5
     (told,) = alarms_told(tmp_path, net=net, epochs=4, learning_rate=1e-6)
     assert told.check == "one-class-predicted"
     assert (

@@ -7,6 +7,7 @@ its own name, so that it can be said.
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,13 +199,32 @@ def donors_in(file: Path, spec: ModelSpec) -> list[Donor]:
     import h5py
 
     if file.suffix == ".keras":
-        return donors_of(keras.saving.load_model(file, compile=False, safe_mode=True))
+        return donors_of(model_in(file))
     with h5py.File(file) as opened:
         if LAYERS in opened and "layer_names" not in opened.attrs:
             return donors_by_path(opened[LAYERS])
         if "layer_names" in opened.attrs or "model_weights" in opened:
             return donors_of_old_format(opened)
     raise InputError(f"{file} holds no weights of Keras' layers", "Give a file of save_weights().")
+
+
+def model_in(file: Path) -> Any:
+    """The model in a `.keras` file, which is read without running code from it.
+
+    Raises:
+        InputError: it is cut short, or can't be read so.
+    """
+    if not zipfile.is_zipfile(file):
+        raise broken(file, ValueError("it is no whole archive, as .keras files are"))
+    try:
+        return keras.saving.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises what the file makes it raise
+        raise InputError(
+            f"the model in {file} can't be built without running code from it (a Lambda layer, or "
+            "a class of its author's), or this Keras does not know its layers",
+            "Where its author's code is at hand, load it there and save its weights alone: "
+            "model.save_weights('NAME.weights.h5')",
+        ) from error
 
 
 def donors_by_path(group: Any) -> list[Donor]:
