@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from medimg.training.checkpoints import Progress
 
 
+# settings that the command line calls otherwise
+AS_TYPED = {"dataset": "DATASET", "learning_rate": "--lr", "options": "-o"}
+
+
 def go_on(folder: Path, common: dict[str, Any]) -> None:
     """The command that began a run goes on with it, from the last epoch that ended."""
     from medimg.commands import finetune, train
@@ -66,10 +70,10 @@ def refuse_settings(flags: dict[str, Any]) -> None:
     """Raises UsageError where `--resume` stands beside a setting, which it would not heed."""
     from medimg.core.errors import UsageError
 
-    if asked := given(flags):
+    if asked := [AS_TYPED.get(n, f"--{n.replace('_', '-')}") for n in given(flags)]:
         raise UsageError(
             f"--resume goes on with the run's own settings, so {', '.join(asked)} can't be given",
-            "Leave it out, or train anew.",
+            f"Leave {'them' if len(asked) > 1 else 'it'} out, or train anew without --resume.",
         )
 
 

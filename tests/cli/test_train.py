@@ -451,9 +451,9 @@ def test_a_finished_run_and_a_stray_folder_are_not_resumed(medimg, train):
 def test_resume_takes_no_other_settings(medimg, train):
     assert train("a").code == 0
     Path("runs/a/report.json").unlink()
-    answer = medimg("train", "--resume", "runs/a", "--epochs", "30")
+    answer = medimg("train", "--resume", "runs/a", "--epochs", "30", "--lr", "0.1")
     assert answer.code == 2
-    assert "epochs can't be given" in answer.err
+    assert "so --epochs, --lr can't be given" in answer.err
 
 
 # -- weights of another run --------------------------------------------------------------------
