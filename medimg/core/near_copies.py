@@ -52,6 +52,9 @@ FEW = 32
 TILE = 2048
 # pairs whose pixels are compared at once: what fits into a processor's cache
 AT_ONCE = 256
+# pictures that a worker reads at once. They are made small by long calls, so that threads are as
+# fast; processes would start as copies of one that holds all records by now
+FEW_AT_ONCE, FEWEST_FOR_PROCESSES = 16, 8192
 # and pairs whose pictures are kept at 128×128 at a time
 TOGETHER = 4096
 
@@ -407,6 +410,8 @@ def standardised_pictures(
     read = pieces(
         [paths[i] for i in wanted],
         lambda block: [standardised(source, path) for path in block],
+        block=FEW_AT_ONCE,
+        fewest=FEWEST_FOR_PROCESSES,
     )
     for place, (_, one) in enumerate(read):
         if one is not None:

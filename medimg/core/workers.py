@@ -58,20 +58,28 @@ def pieces(
     examine_block: Callable[[list[str]], list[T]],
     progress: Callable[[int], object] | None = None,
     workers: int | None = None,
+    *,
+    block: int = BLOCK,
+    fewest: int = FEWEST_FOR_PROCESSES,
 ) -> Iterator[tuple[str, T]]:
-    """The same one after the other, so that an interrupt leaves what is done."""
-    blocks = [paths[i : i + BLOCK] for i in range(0, len(paths), BLOCK)]
+    """The same one after the other, so that an interrupt leaves what is done.
+
+    Args:
+        block: paths that are given to a worker at once; threads end theirs after an interrupt.
+        fewest: paths from which on processes pay.
+    """
+    blocks = [paths[i : i + block] for i in range(0, len(paths), block)]
     others = set(multiprocessing.active_children())
     # OpenCV's threads are stopped before a process is forked: a child waits for ever for them;
     # silence that is kept all through need not be made for each picture
     with one_thread_a_call(), quiet:
-        pool, call = executor(workers or cores(), len(paths), examine_block)
+        pool, call = executor(workers or cores(), len(paths), examine_block, fewest)
         with pool:
             try:
-                for block, results in zip(blocks, pool.map(call, blocks), strict=True):
-                    yield from zip(block, results, strict=True)
+                for some, results in zip(blocks, pool.map(call, blocks), strict=True):
+                    yield from zip(some, results, strict=True)
                     if progress:
-                        progress(len(block))
+                        progress(len(some))
             except BaseException:
                 # an interrupt need not wait for what nobody will look at, nor share the cores
                 # with it
