@@ -142,7 +142,7 @@ from medimg.core.workers import pieces
 
 def work(block):
     for _ in block:
-        time.sleep(0.1 if block[0] != "0" else 0)  # the first block alone is quick
+        time.sleep(0.5 if block[0] != "0" else 0)  # the first block alone is quick
     return block
 
 started = pieces([str(n) for n in range(640)], work, workers=2)
@@ -163,8 +163,8 @@ def test_processes_leave_off_at_an_interrupt():
     line = [sys.executable, "-c", STOPPED_AT_ONCE]
     answer = subprocess.run(line, capture_output=True, text=True, timeout=60)
     assert (answer.stdout, answer.stderr) == ("interrupted\n", "")
-    # a block takes 6.4 s, and some more of them wait in the queue
-    assert time.monotonic() - begun < 5
+    # a block takes 32 s, and some more of them wait in the queue
+    assert time.monotonic() - begun < 20
 
 
 def test_no_process_is_forked_while_a_thread_of_an_earlier_pool_is_ending(monkeypatch):
