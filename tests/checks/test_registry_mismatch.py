@@ -136,6 +136,18 @@ def test_more_images_than_were_published(found):
     assert "Copies, augmented images" in finding.hint
 
 
+@pytest.mark.parametrize(
+    ("card", "counts", "where"),
+    [
+        ("chest-xray-pneumonia", {"NORMAL": 2000, "PNEUMONIA": 4273},
+         "https://data.mendeley.com/datasets/rscbjbr9sj/2"),
+        ("rfmid", {"0": 900, "1": 2531}, "doi:10.21227/s3g7-st65"),
+    ],
+)  # fmt: skip
+def test_the_hint_says_where_it_is_published(card, counts, where, found):
+    assert found(card, {"": counts}).hint.endswith(where)
+
+
 def test_one_image_more(found):
     more = {**PUBLISHED, "val": {"NORMAL": 9, "PNEUMONIA": 8}}
     finding = found("chest-xray-pneumonia", more)

@@ -17,7 +17,7 @@ from medimg.checks.shortcut import (
     mean_auroc,
     residuals,
 )
-from medimg.core.checking import CheckContext
+from medimg.core.checking import CheckContext, NotApplicable
 
 
 @pytest.fixture
@@ -95,6 +95,14 @@ def test_too_few_patients_say_so(two_classes, planted):
     outcome = run_checks(manager.functions(only), context)["shortcut"]
     assert (outcome.status, outcome.failed) == ("skipped", False)
     assert outcome.reason == "it takes two classes of 20 images and 5 patients"
+
+
+def test_a_class_of_few_images_is_not_looked_at(two_classes, planted, run_check):
+    few = {n: p for n, p in two_classes.items() if n[0] == "a" or int(n[2:-4]) < 19}
+    context = planted(few)
+    with pytest.raises(NotApplicable, match="two classes of 20 images"):
+        run_check("shortcut", context)
+    assert run_check("shortcut", context, fewest=19, folds=2) == []
 
 
 def of_set(finding, name):
