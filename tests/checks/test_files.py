@@ -56,6 +56,13 @@ def test_files_of_another_format_than_their_name_are_named(planted, noise, run_c
         ("b/really_bmp.tif", "BMP"),
     }
     assert "1 .jpg are PNG" in finding.message
+    assert finding.message.startswith("3 files are of another format")
+
+
+def test_one_file_of_another_format_is_told_in_the_singular(planted, noise, run_check):
+    files = {"a/png.jpg": encoded(noise(1), ".png"), "b/right.png": noise(4)}
+    (finding,) = run_check("wrong-extension", planted(files))
+    assert finding.message.startswith("1 file is of another format")
 
 
 def test_spellings_of_one_format_are_silent(planted, noise, run_check):
