@@ -294,8 +294,8 @@ def say_runs(
         job.say(heading(result))
         job.say("")
     job.say(tables.runs_table(shown, columns, style, majority))
-    if style in ("table", "md") and (note := tables.runs_note(shown, columns)):
-        job.say(wrapped(note) if style == "table" else f"\n{note}")
+    if style != "csv":
+        say_note(job, tables.runs_note(shown, columns), style)
     if style == "table" and len(shown) < len(rows):
         job.say(f"… and {len(rows) - len(shown):,} more runs in the report (--top 0 shows all)")
     if style == "table" and any(row["mark"] for row in rows):
@@ -312,13 +312,21 @@ def say_runs(
     if pairs:
         job.say("")
         job.say(tables.pairs_table(pairs, style))
-        if style in ("table", "md") and (note := tables.pairs_note(pairs)):
-            job.say(wrapped(note) if style == "table" else f"\n{note}")
+        say_note(job, tables.pairs_note(pairs), style)
     say_seeds(job, result, metrics, style)
     if style in ("table", "md"):
         job.say("")
         for text in result["conclusions"]:
             job.say(wrapped(f"- {text}") if style == "table" else f"- {text}")
+
+
+def say_note(job: Job, note: str, style: str) -> None:
+    """What stands under a table of a terminal, of Markdown or of a page."""
+    from html import escape
+
+    told = {"table": wrapped(note), "md": f"\n{note}", "html": f"<p>{escape(note)}</p>"}
+    if note:
+        job.say(told[style])
 
 
 def say_seeds(job: Job, result: dict[str, Any], metrics: list[str], style: str) -> None:

@@ -233,6 +233,7 @@ def test_formats(medimg, runs):
     assert sorted(row["run"] for row in rows) == ["one", "two"]
     assert "model" not in rows[0]  # the same in both
     assert shown["html"].out.startswith("<table>") and shown["html"].out.count("<table>") == 2
+    assert shown["html"].out.count("<p>95 % intervals") == shown["md"].out.count("95 % intervals")
     for style in ("md", "csv", "html"):
         assert "Report: " in shown[style].err and "Report: " not in shown[style].out
     as_json = medimg(*line, "--format", "json").report
