@@ -64,7 +64,7 @@ def read_verify_report(path: str | Path) -> dict[str, Any]:
 
 
 def beside(
-    findings: Iterable[Finding], known: Sequence[Mapping[str, Any]]
+    findings: Iterable[Finding], known: Sequence[Mapping[str, Any]], told: str = "new"
 ) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
     """(findings with their new items only, findings and items that the baseline has).
 
@@ -72,6 +72,9 @@ def beside(
     same check, at the same severity or a higher one. What names no items is known where the
     baseline's check says something, too; so is what exceeds the thousand items that a report
     holds, as long as there are no more of them.
+
+    Args:
+        told: what the message says of items that the baseline does not have, where it has others.
     """
     new, old = [], []
     for finding in findings:
@@ -90,7 +93,7 @@ def beside(
             new.append(finding)
         else:
             count = max(finding.count - most, len(fresh)) if cut_off else len(fresh)
-            words = f"{finding.message} ({count:,} of them new)"
+            words = f"{finding.message} ({count:,} of them {told})"
             new.append(replace(finding, message=words, count=count, items=tuple(fresh)))
             rest = [row for row in finding.items if identity(row) in met]
             old.append(replace(finding, count=len(rest), items=tuple(rest)))

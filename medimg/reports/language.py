@@ -22,7 +22,7 @@ AS_IT_IS = "as it is"
 COUNTED = re.compile(r"\b\d{1,3}(?:,\d{3})+\b")
 DECIMAL = re.compile(r"(?<![\w.-])\d+\.\d+(?![\w.])")
 # what a comparison with an earlier report adds to a message
-NEW = re.compile(r"^(.*) \(([\d,]+) of them new\)$", re.DOTALL)
+SOME = re.compile(r"^(.*) \(([\d,]+) of them (new|gone)\)$", re.DOTALL)
 
 
 @cache
@@ -216,9 +216,9 @@ class Words:
         """A finding's message in this language; empty where it is not known, or English is."""
         if self.language == "en":
             return ""
-        if found := NEW.match(text):
-            told = self.message(found[1])
-            return told and f"{told} ({self('say.of_them_new', count=self.filled(found[2]))})"
+        if found := SOME.match(text):
+            told, count = self.message(found[1]), self.filled(found[2])
+            return told and f"{told} ({self(f'say.of_them_{found[3]}', count=count)})"
         for pattern, translation, *fragments in messages():
             if found := pattern.match(text):
                 return self.put_together(translation, found.groups(), *fragments)

@@ -64,7 +64,7 @@ def compare_versions(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str
         there = Names({was.path: now.path for was, now in pairs})
         back = Names({now.path: was.path for was, now in pairs})
     fresh, same = beside(as_findings(after), called(before, there))
-    gone, _ = beside(as_findings(before), called(after, back))
+    gone, _ = beside(as_findings(before), called(after, back), "gone")
     first, second = old.get("dataset") or {}, new.get("dataset") or {}
     prints = [d.get("fingerprint") for d in (first, second)]
     return {

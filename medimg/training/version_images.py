@@ -86,10 +86,13 @@ def images_changed(
         "changed": [{"file": path} for path in both],
     }
     for name, field in MOVES.items():
+        values = [(now.path, getattr(was, field), getattr(now, field)) for was, now in pairs]
+        # where one version knows no patients, or no parts, nothing moved
+        known = all(any(side) for side in zip(*(v[1:] for v in values), strict=True))
         rows[name] = [
-            {"file": now.path, "before": getattr(was, field), "now": getattr(now, field)}
-            for was, now in pairs
-            if getattr(was, field) != getattr(now, field)
+            {"file": path, "before": before, "now": now}
+            for path, before, now in values
+            if known and before != now
         ]
     return {
         name: {"count": len(found), "items": sorted(found, key=lambda r: r["file"])[:MOST_NAMED]}

@@ -826,6 +826,7 @@ def test_verify_reports_are_versions_of_a_dataset(medimg, draw_folder, tmp_path)
 
     assert files(row["new"], "empty-file") == ["train/b/half.png"]
     assert files(row["gone"], "empty-file") == ["train/a/broken.png"]
+    assert not any("of them new" in f["message"] for f in row["gone"])
     assert "exact-duplicates" in {f["check"] for f in row["same"]}
     shown = medimg("compare", "runs/old", "runs/new").out
     assert shown.startswith("new beside old. The data are not the same.")
@@ -867,6 +868,15 @@ def test_the_images_of_two_versions_are_told_apart_by_content(medimg, draw_folde
     assert "Images of another class: 1, the first test/b/moved.png (a → b)" in shown
     assert medimg("report", "runs/both", "--format", "md", "--lang", "es").code == 0
     assert "| añadidas | 1 | test/a/fresh.png |" in Path("runs/both/report.es.md").read_text()
+    # patients that one version does not know have not changed
+    listed = Path("runs/new/images.csv")
+    rows = list(csv.DictReader(listed.open()))
+    with listed.open("w", newline="") as text:
+        writer = csv.DictWriter(text, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(row | {"group": f"p{n}"} for n, row in enumerate(rows))
+    answer = medimg("compare", "runs/old", "runs/new", "--json")
+    assert "other_patient" not in answer.report["result"]["versions"][0]["images"]
     # older reports list no images
     Path("runs/old/images.csv").unlink()
     answer = medimg("compare", "runs/old", "runs/new", "--json")
