@@ -12,7 +12,12 @@ from medimg.commands._evaluated import Asked, Work
 from medimg.commands._evaluated_predictions import of_predictions
 from medimg.commands._evaluated_run import evaluation_folder, of_run
 from medimg.commands._job import Job
-from medimg.commands._options import dataset_options, key_values, report_options
+from medimg.commands._options import (
+    comma_lists,
+    dataset_options,
+    key_values,
+    report_options,
+)
 
 if TYPE_CHECKING:
     from medimg.core.types import Finding
@@ -74,7 +79,11 @@ COMMON = ("out", "name", "as_json", "quiet", "verbose", "no_progress")
 )
 @click.option("--plots/--no-plots", default=True, help="Draw pictures (a second or two).")
 @click.option(
-    "--allow", multiple=True, metavar="CHECK", help="training-images-in-test or patient-leakage."
+    "--allow",
+    multiple=True,
+    metavar="CHECK",
+    callback=comma_lists,
+    help="training-images-in-test or patient-leakage.",
 )
 @click.option(
     "--resamples",
