@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -155,6 +157,18 @@ def test_pairs_that_only_look_alike_are_a_warning_where_they_stand_out(
     (finding,) = run_check("near-duplicates", planted(small_set | pair))
     assert (finding.severity, finding.count) == ("warning", 1)
     assert "not confirmed" in finding.message and finding.items[0]["identical"] == "no, alike"
+
+
+@pytest.mark.parametrize(("beside", "severity"), [(2, "warning"), (3, "info")])
+def test_from_three_nearly_as_alike_a_pair_on_is_the_modalitys_nature(
+    beside, severity, planted, run_check, small_set
+):
+    pair = {"train/a/x.png": mixed(1, 0.994), "train/a/y.png": mixed(2, 0.994)}
+    context = planted(small_set | pair)
+    found = replace(context.near_search, look_alikes=beside)
+    object.__setattr__(context, "_near_search", found)
+    (finding,) = run_check("near-duplicates", context)
+    assert (finding.severity, finding.count) == (severity, 1)
 
 
 def test_pictures_that_look_alike_by_nature_are_information(planted, run_check, small_set):

@@ -205,8 +205,11 @@ def test_pictures_of_hardly_a_pixel_are_named_even_where_all_are_such(run_check)
         (finding,) = run_check("odd-size", recorded(records))
         assert (finding.severity, finding.count) == ("warning", count)
         assert "fewer than 8 pixels on a side: 0.png has 1×1" in finding.message
+        assert re.match(f"{count} images (are|have) ", finding.message)
     records = {f"{n}.png": record(width=8, height=8) for n in range(60)}
     assert run_check("odd-size", recorded(records)) == []
+    (one,) = run_check("odd-size", recorded(records | {"0.png": record(width=8, height=7)}))
+    assert re.match("1 image (is|has) ", one.message)
     assert run_check("odd-size", recorded(records), pixels=9)[0].count == 60
 
 
