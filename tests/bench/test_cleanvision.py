@@ -71,9 +71,9 @@ ROWS = (
 # more; with room for a busy machine
 LEAST_TIMES = {"reading the images (scan)": 6, "from files to the same issues": 5}
 LEAST_OF_ALL = {
-    "reading the images (scan)": 22,
-    "from files to the same issues": 15,
-    "from files to all issues": 14,
+    "reading the images (scan)": 20,
+    "from files to the same issues": 13,
+    "from files to all issues": 13,
 }
 # seconds by the clock, seconds of all cores
 Taken = tuple[float, float]
