@@ -102,8 +102,25 @@ def at_temperature(run: Run, asked: Asked) -> tuple[Run, Operating]:
         fitted = fitted_temperature(subject.val, run.name, subject.positive)
         # the points were chosen at other probabilities
         operating = replace(operating, temperature=fitted, points={})
+        operating = with_point(plain, operating)
         return replace(plain, card=tempered_card(plain.card, operating)), operating
     return run, operating
+
+
+def with_point(plain: Run, operating: Operating) -> Operating:
+    """What a run keeps, with the threshold that its rule chooses at the temperature."""
+    from dataclasses import replace
+
+    from medimg.core.operating import tempered_card
+    from medimg.training.evaluation import subject_of
+    from medimg.training.operating import chosen_on_validation, kept_point
+
+    subject = subject_of(replace(plain, card=tempered_card(plain.card, operating)))
+    cut, val = plain.card.get("threshold"), subject.val
+    if not cut or not cut["chosen_on"] or val is None or subject.positive is None:
+        return operating
+    chosen = chosen_on_validation(cut["rule"], val, subject.positive)
+    return kept_point(operating, chosen, val, subject.positive)[0]
 
 
 def used_temperature(run: Run, operating: Operating) -> dict[str, Any] | None:

@@ -65,12 +65,15 @@ def tempered_threshold(value: float, temperature: float) -> float:
 
 
 def tempered_card(card: Mapping[str, Any], operating: Operating) -> dict[str, Any]:
-    """A model.json with the temperature that is kept beside it, and its threshold moved along."""
+    """A model.json with the temperature that is kept beside it, and the threshold that its rule
+    chooses at that temperature."""
     if operating.temperature is None:
         return dict(card)
     value = operating.temperature["value"]
     threshold = card.get("threshold")
     if threshold and len(card["classes"]) == 2:
-        moved = tempered_threshold(threshold["value"], value)
+        # what was chosen after the temperature; runs of older versions hold none
+        chosen = operating.points.get(threshold["rule"]) if threshold["chosen_on"] else None
+        moved = chosen["value"] if chosen else tempered_threshold(threshold["value"], value)
         threshold = {**threshold, "value": moved}
     return {**card, "temperature": value, "threshold": threshold}

@@ -252,7 +252,7 @@ class Run:
         report: its report as plain data.
         recipe: every setting resolved.
         card: `model/model.json`: spec, classes, positive, resize, backend, threshold; and the
-            temperature of `operating.json`, with the threshold moved along.
+            temperature of `operating.json`, with the threshold chosen after it.
     """
 
     folder: Path

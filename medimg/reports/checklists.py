@@ -328,7 +328,10 @@ def limits(study: Study, words: Words) -> str:
 
 
 def reproduce(study: Study, words: Words) -> str:
-    return words.answer("reproduce") if study.training else ""
+    if not study.training:
+        return ""
+    chosen = words.answer("reproduce_operating") if study.temperature else ""
+    return " ".join(filter(None, [words.answer("reproduce"), chosen]))
 
 
 def predictors(study: Study, words: Words) -> str:
@@ -337,11 +340,21 @@ def predictors(study: Study, words: Words) -> str:
 
 def recalibrated(study: Study, words: Words) -> str:
     method = (study.trained.get("recalibration") or {}).get("method")
-    return words.answer("recalibrated", method=method) if method else ""
+    told = [words.answer("recalibrated", method=method) if method else "", tempered(study, words)]
+    return " ".join(filter(None, told))
+
+
+def tempered(study: Study, words: Words) -> str:
+    """The temperature behind the probabilities; empty where there is none."""
+    if not study.temperature:
+        return ""
+    return words.answer("tempered", value=words.brief(study.temperature["value"]))
 
 
 def calculated(study: Study, words: Words) -> str:
-    return words.answer("calculated") if study.evaluation and study.training else ""
+    if not study.evaluation or not study.training:
+        return ""
+    return " ".join(filter(None, [words.answer("calculated"), tempered(study, words)]))
 
 
 def balancing(study: Study, words: Words) -> str:

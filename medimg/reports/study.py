@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -106,12 +106,19 @@ class Study:
 
     @cached_property
     def tested_elsewhere(self) -> list[str]:
-        """Datasets other than that of training that the run was evaluated on."""
+        """Datasets other than that of training that the run was evaluated on, with the number of
+        images; those that hold images of training are left out."""
         own = self.dataset.get("fingerprint")
         if self.training is None or not own:
             return []
-        tested = [plain_report(f).get("dataset") or {} for f in self.folder.glob(EVALUATIONS)]
-        others = {str(d.get("name")) for d in tested if d.get("fingerprint") not in (None, own)}
+        told = [plain_report(file) for file in self.folder.glob(EVALUATIONS)]
+        others = set()
+        for report in told:
+            tested, result = report.get("dataset") or {}, report.get("result") or {}
+            if tested.get("fingerprint") in (None, own) or seen_in(report.get("findings") or ()):
+                continue
+            count = result.get("images") or tested.get("images")
+            others.add(f"{tested.get('name')} ({count:,})" if count else str(tested.get("name")))
         return sorted(others)
 
     @cached_property
@@ -130,11 +137,12 @@ class Study:
     @property
     def seen_before(self) -> int:
         """How many of the evaluated images training or validation had seen, by their content."""
-        return sum(
-            row.get("count") or 0
-            for row in self.findings("evaluation")
-            if row["check"] == SEEN and row["severity"] == "error"
-        )
+        return seen_in(self.findings("evaluation"))
+
+    @property
+    def temperature(self) -> dict[str, Any] | None:
+        """What the probabilities were divided by, as the evaluation's report tells it."""
+        return self.evaluated.get("temperature")
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
@@ -277,3 +285,12 @@ def read_study(folder: Path, split: str | None = None) -> Study:
             f"medimg evaluate {folder} --split {split}",
         )
     return Study(folder, report, None, None)
+
+
+def seen_in(findings: Iterable[Mapping[str, Any]]) -> int:
+    """How many of the evaluated images training or validation had seen."""
+    return sum(
+        row.get("count") or 0
+        for row in findings
+        if row["check"] == SEEN and row["severity"] == "error"
+    )

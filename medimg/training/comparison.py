@@ -78,6 +78,7 @@ class Entry:
         looks: how often the part had been looked at, this evaluation included.
         seen: what its evaluation says of training images among the tested, None for nothing.
         asked: the arguments of its evaluation, where that stands alone: predictions made elsewhere.
+        temperature: what its logits were divided by, None for nothing.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Entry:
     data: dict[str, str | None] = field(default_factory=dict)
     seen: str | None = None
     asked: tuple[str, ...] | None = None
+    temperature: float | None = None
 
     def rule(self) -> str | None:
         """How the threshold came about: `youden`, `sensitivity=0.95`, or the value given."""
@@ -334,6 +336,7 @@ def entry_of(
         version=((training or evaluation).get("medimg") or {}).get("version"),
         data=data_of(training),
         seen=next(seen, None),
+        temperature=(result.get("temperature") or {}).get("value"),
         asked=tuple((evaluation.get("invocation") or {}).get("arguments") or ())
         if told.get("predictions")
         else None,

@@ -35,7 +35,8 @@ CALLED = {"precision": "numeric precision"}
 def settings_of(entry: Entry) -> dict[str, Any]:
     """How the run was made: its recipe, its model and what it was trained on."""
     recipe = {CALLED.get(k, k): v for k, v in entry.recipe.items() if k not in NOT_SETTINGS}
-    told = {"model": entry.model, "backend": entry.backend, **recipe}
+    scaled = "temperature" if entry.temperature else "none"
+    told = {"model": entry.model, "backend": entry.backend, **recipe, "calibration": scaled}
     return told | {f"trained on {k}": v for k, v in entry.data.items()}
 
 
@@ -85,6 +86,8 @@ def configurations(entries: Sequence[Entry]) -> list[Configuration]:
     found: dict[str, list[int]] = {}
     for place, entry in enumerate(entries):
         alike = {k: v for k, v in settings_of(entry).items() if k != "seed"}
+        # what depends on the threshold is of one rule, or no spread of seeds
+        alike["threshold rule"] = entry.rule()
         if "seed" in entry.recipe:
             found.setdefault(as_text(alike), []).append(place)
     return [

@@ -588,6 +588,23 @@ def test_a_baseline_and_the_best_are_two_families(medimg, drawn):
     assert "from the baseline a" in " ".join(result["conclusions"])
 
 
+def test_a_calibrated_run_is_no_seed_of_one_that_is_not(medimg, drawn):
+    labels, scores = drawn
+    for seed in (0, 1, 2):
+        fabricate(f"s{seed}", scores(1.5), labels, seed=seed)
+    file = Path("runs/s1/evaluate/test/report.json")
+    report = json.loads(file.read_text())
+    report["result"]["temperature"] = {
+        "value": 2.0, "fitted_on": "val", "images": 9, "kept": "operating.json",
+        "log_loss": {"before": 0.9, "after": 0.7}, "ece": {"before": 0.3, "after": 0.1},
+    }  # fmt: skip
+    file.write_text(json.dumps(report))
+    result = medimg("compare", *[f"runs/s{n}" for n in range(3)], "--json").report["result"]
+    (group,) = result["configurations"]
+    assert group["runs"] == ["s0", "s2"]
+    assert [run["settings"]["calibration"] for run in result["runs"]].count("temperature") == 1
+
+
 def test_seeds_of_one_configuration_are_grouped(medimg, drawn):
     labels, scores = drawn
     values = []
@@ -768,7 +785,7 @@ def test_runs_of_two_versions_and_looks_at_the_test_part_are_said(medimg, drawn)
     result = answer.report["result"]
     assert {row["name"]: row["looks"] for row in result["runs"]} == {"a": 3, "b": 12}
     # counted when the comparison is read, not when the runs were evaluated
-    assert result["conclusions"][-1].endswith("This test part has been looked at 2 times.")
+    assert result["conclusions"][-1].endswith("This test part has been looked at 2 times by now.")
 
 
 def test_recipes_trained_once_and_more_than_once(medimg, drawn):

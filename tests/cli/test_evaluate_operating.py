@@ -115,6 +115,24 @@ def test_temperature_is_fitted_on_validation_and_kept(medimg, taught, phantoms):
     assert said["threshold"] == pytest.approx(again["threshold"]["value"])
 
 
+def test_the_threshold_is_chosen_after_the_temperature(medimg, taught):
+    """Halfway between two probabilities is elsewhere once they are brought to a temperature."""
+    before = evaluated(medimg, "runs/two")["threshold"]
+    first = evaluated(medimg, "runs/two", "--calibrate")
+    warm = first["threshold"]
+    assert (warm["rule"], warm["chosen_on"]) == (before["rule"], before["chosen_on"])
+    # one value whichever way it is asked for, then and later
+    assert evaluated(medimg, "runs/two", "--threshold", warm["rule"])["threshold"] == warm
+    assert evaluated(medimg, "runs/two")["threshold"] == warm
+    kept = json.loads(Path("runs/two/operating.json").read_text())["points"][warm["rule"]]
+    assert kept["value"] == warm["value"]
+    truth, p = truth_and_scores("runs/two/predictions/val.csv")
+    scores = at_temperature(p, first["temperature"]["value"])
+    called = scores >= warm["value"]
+    assert kept["sensitivity"] == pytest.approx(called[truth].mean())
+    assert kept["specificity"] == pytest.approx((~called[~truth]).mean())
+
+
 def test_nothing_to_calibrate_on(medimg, runs):
     Path("runs/two/predictions/val.csv").unlink()
     answer = medimg("evaluate", "runs/two", "--calibrate", *QUICK)

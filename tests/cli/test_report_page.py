@@ -17,6 +17,10 @@ from medimg.core.runs import read_predictions
 from medimg.reports.language import table
 
 QUICK = ("--resamples", "200")
+SEEN_ERROR = {
+    "check": "training-images-in-test", "severity": "error", "message": "seen", "count": 3,
+    "items": [], "hint": "",
+}  # fmt: skip
 SECTIONS = (
     "summary", "data", "split", "model", "curves", "metrics", "calibration", "subgroups",
     "mistakes", "limits", "reproduce", "claim", "tripod",
@@ -129,6 +133,41 @@ def test_predictions_made_elsewhere_claim_nothing_about_training(medimg, runs, p
     assert "what training saw is not known here" in text
     assert "Report of predictions made elsewhere" in text
     assert "- [ ] 9a." in text
+
+
+def test_a_temperature_is_part_of_how_to_run_it_again(page, runs):
+    assert "--calibrate" not in text_of(page())
+
+    def calibrated_before(report):
+        """As an evaluation at the temperature that an earlier one fitted."""
+        report["invocation"]["arguments"] = ["evaluate", "runs/one", "--threshold", "0.3"]
+        report["result"]["temperature"] = {
+            "value": 2.5, "fitted_on": "val", "images": 9, "kept": "operating.json",
+            "log_loss": {"before": 0.9, "after": 0.7}, "ece": {"before": 0.3, "after": 0.1},
+        }  # fmt: skip
+
+    edit_report(runs / "one/evaluate/test/report.json", calibrated_before)
+    read = text_of(page())
+    assert "medimg evaluate runs/one --threshold 0.3 --calibrate" in read
+    # in TRIPOD+AI's items on how predictions are made and on class imbalance
+    assert read.count("Probabilities by temperature scaling, fitted on validation (T = 2.5)") == 2
+    assert "thresholds chosen after it, stand in operating.json" in read
+
+
+def test_other_data_are_named_as_external_where_training_saw_none_of_them(page, runs):
+    own = runs / "one/evaluate/test"
+    for name, findings in (("clean", []), ("seen", [SEEN_ERROR])):
+        shutil.copytree(own, own.parent / name)
+
+        def elsewhere(report, name=name, findings=findings):
+            report["dataset"] |= {"name": name, "fingerprint": "sha256:00"}
+            report["findings"] = findings
+
+        edit_report(own.parent / name / "report.json", elsewhere)
+    read = text_of(page())
+    images = json.loads((own / "report.json").read_text())["result"]["images"]
+    assert f"Also evaluated on clean ({images}): each evaluation" in read
+    assert "until it is evaluated on other data" not in read
 
 
 def test_looks_are_counted_when_the_page_is_made(page, runs):

@@ -23,7 +23,7 @@ def limits(study: Study, words: Words) -> Iterator[Block]:
         yield Text(words("limit.patients"))
     elif result["groups"] < FEW_PATIENTS:
         yield Text(words("limit.few_patients", count=words.count(result["groups"])))
-    if study.training and not study.is_external:
+    if study.training and not study.is_external and not study.tested_elsewhere:
         yield Text(words("limit.one_source"))
     if study.test_looks > 1:
         yield Text(words("limit.looks", count=words.count(study.test_looks)))
@@ -50,6 +50,9 @@ def reproduce(study: Study, words: Words) -> Iterator[Block]:
     environment = study.first.get("environment") or {}
     for report in (study.training, study.evaluation):
         arguments = ((report or {}).get("invocation") or {}).get("arguments") or []
+        if report is study.evaluation and study.temperature and "--calibrate" not in arguments:
+            # an earlier evaluation fitted it, and a new run keeps none
+            arguments = [*arguments, "--calibrate"]
         if arguments:
             yield Text("", "plain", shlex.join(["medimg", *arguments]))
     told = [f"Python {environment['python']}"] if environment.get("python") else []
