@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medimg.api import CheckContext, DatasetIndex, Finding
+from medimg.api import CheckContext, DatasetIndex, Finding, counted
 from medimg.core.images import is_image_name
 from medimg.core.index import canonical_split, guess_positive
 
@@ -215,8 +215,8 @@ def inside_a_patient(index: DatasetIndex) -> list[Finding]:
         Finding(
             NAME,
             "warning",
-            f"the folder given is that of one patient, {index.root.name}, and {len(others):,} "
-            f"folders stand beside it",
+            f"the folder given is that of one patient, {index.root.name}, and "
+            f"{counted(len(others), 'folder stands', 'folders stand')} beside it",
             1,
             ({"patient": index.root.name},),
             f"Point medimg at the folder above: {command(index, index.root.parent)}",

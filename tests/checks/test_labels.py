@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -213,8 +214,16 @@ def test_inside_one_patient(folders, run_check):
                      for p in ("9001", "9002") for c in "01" for n in "12"))  # fmt: skip
     (finding,) = run_check("wrong-level", opened(root / "9001"))
     assert finding.items == ({"patient": "9001"},)
+    assert finding.message.endswith("9001, and 1 folder stands beside it")
     assert finding.hint.endswith(f"medimg verify {root}")
     assert run_check("wrong-level", opened(root)) == []
+    for n in "34":
+        shutil.copytree(root / "9002", root / f"900{n}")
+    (finding,) = run_check("wrong-level", opened(root / "9001"))
+    assert finding.message.endswith("9001, and 3 folders stand beside it")
+    for n in "234":
+        shutil.rmtree(root / f"900{n}")
+    assert run_check("wrong-level", opened(root / "9001")) == []
 
 
 def test_above_two_datasets_with_parts(folders, run_check):
