@@ -34,8 +34,9 @@ def check_enough(labels: np.ndarray, least: int, method: str, classes: Sequence[
     raise InputError(
         f"{method} needs {least} images of each class in the training part, one and its "
         f"{least - 1} nearest: {told}",
-        "Repeat images or weigh them instead (oversample, class-weight), or leave the class out: "
-        "-o classes=…",
+        "Repeat images or weigh them instead (oversample, class-weight)"
+        # of two classes, one alone would be left
+        + (", or leave the class out: -o classes=…" if np.count_nonzero(counts) > 2 else ""),
     )
 
 

@@ -201,7 +201,8 @@ def read_file(file: Path) -> dict[str, Tensor]:
         try:
             return read_tensors(file)[0]
         except BackendError as error:
-            raise broken(file, error) from error
+            # it says itself which file it is
+            raise broken(file, error.__cause__ or error) from error
     if file.suffix in PICKLED:
         return tensors_in(file, unpickled(file))
     raise InputError(

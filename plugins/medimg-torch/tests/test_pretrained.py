@@ -133,7 +133,7 @@ def test_a_broken_file_changes_nothing(backend, donor, tmp_path, kind):
     before = network.weights()
     with pytest.raises(InputError, match="can't be read") as wrong:
         take_weights(network, str(file), backend, plugins())
-    assert str(file) in wrong.value.message and "cut short" in wrong.value.hint
+    assert wrong.value.message.count(str(file)) == 1 and "cut short" in wrong.value.hint
     after = network.weights()
     assert all((before[n] == after[n]).all() for n in before)
 
