@@ -30,6 +30,7 @@ def of_predictions(job: Job, files: tuple[str, ...], dataset: str, asked: Asked)
         copies_of_training,
         copies_within,
         patients_on_both_sides,
+        pixels_of,
     )
     from medimg.training.external import mapped
     from medimg.training.given_predictions import (
@@ -58,6 +59,7 @@ def of_predictions(job: Job, files: tuple[str, ...], dataset: str, asked: Asked)
     classes = class_order(given, index, index.positive)
     records = job.scan(index)
     sha256 = {path: record.sha256 for path, record in records.items()}
+    pixels = pixels_of(records)
     rows, strangers = matched(given, whole, sha256)
     strangers_refused(strangers, len(rows), whole)
     check_contents(rows, sha256, whole.name)
@@ -85,7 +87,7 @@ def of_predictions(job: Job, files: tuple[str, ...], dataset: str, asked: Asked)
     name, temperature = Path(files[0]).stem, None
     if asked.calibrate:
         temperature = fitted_temperature(val, name, positive)
-        refuse_test_as_validation(temperature, val, predictions, allow=asked.allow)
+        refuse_test_as_validation(temperature, val, predictions, allow=asked.allow, pixels=pixels)
         predictions = tempered(predictions, temperature["value"])
         val = None if val is None else tempered(val, temperature["value"])
     prior, of = prior_of(data.index, classes, asked.split)
@@ -98,7 +100,7 @@ def of_predictions(job: Job, files: tuple[str, ...], dataset: str, asked: Asked)
         val=subject.val,
         kept=None,
     )
-    refuse_test_as_validation(cut, subject.val, predictions, allow=asked.allow)
+    refuse_test_as_validation(cut, subject.val, predictions, allow=asked.allow, pixels=pixels)
     return Work(
         subject,
         data,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,8 @@ def of_run(job: Job, run: Run, dataset: str | None, asked: Asked) -> Work:
         kept=subject.threshold,
     )
     data, own = read_test_data(job, run, dataset, asked)
-    seen = seen_in_training(remembered(run, data, own), data, asked.split)
+    known = remembered(run, data, own, lambda recipe: records_of(job, recipe))
+    seen = seen_in_training(known, data, asked.split)
     if not own:
         refuse_known_images(seen, asked.allow, data.index.name)
     else:
@@ -187,6 +189,16 @@ def is_named_alike(run: Run, index: DatasetIndex) -> bool:
     from medimg.core.runs import read_run_splits
 
     return set(read_run_splits(run.folder)) <= {s.path for s in index.samples}
+
+
+def records_of(job: Job, recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the scan says of a recipe's dataset; nothing where it can't be read any more."""
+    from medimg.core.errors import MedimgError
+
+    try:
+        return job.scan(job.open(recipe["dataset"], recipe["layout"], recipe["options"]))
+    except MedimgError:
+        return {}
 
 
 def external_of(job: Job, run: Run, data: Data, asked: Asked) -> dict[str, Any]:

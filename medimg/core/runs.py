@@ -187,13 +187,20 @@ def read_predictions(path: Path) -> Predictions:
     )
 
 
-def write_run_splits(path: Path, samples: Iterable[Sample], sha256: Mapping[str, str]) -> None:
-    """`path,label,group,split,sha256`, a row an image, sorted by path: what a run was made of.
+def write_run_splits(
+    path: Path,
+    samples: Iterable[Sample],
+    sha256: Mapping[str, str],
+    pixel_hash: Mapping[str, str] | None = None,
+) -> None:
+    """`path,label,group,split,sha256,pixel_hash`, a row an image, sorted by path: what a run was
+    made of.
 
-    A splits file as every command takes it; the hash tells the pictures again wherever they lie.
+    A splits file as every command takes it; the hashes tell the pictures again wherever they lie,
+    and however they are stored.
 
     Args:
-        sha256: of each image by its path.
+        sha256, pixel_hash: of each image by its path; without the latter there is no such column.
     """
     import io
 
@@ -201,20 +208,22 @@ def write_run_splits(path: Path, samples: Iterable[Sample], sha256: Mapping[str,
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", "group", "split", "sha256"])
-    writer.writerows(
-        (s.path, s.label or "", s.group or "", s.split or "", sha256.get(s.path, ""))
-        for s in sorted(samples, key=lambda s: s.path)
-    )
+    hashes = {"sha256": sha256, **({} if pixel_hash is None else {"pixel_hash": pixel_hash})}
+    writer.writerow(["path", "label", "group", "split", *hashes])
+    for s in sorted(samples, key=lambda s: s.path):
+        row = [s.path, s.label or "", s.group or "", s.split or ""]
+        writer.writerow([*row, *(of.get(s.path, "") for of in hashes.values())])
     write_atomically(path, text.getvalue())
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One image as it stood in a run: its part, and its content's hash (None in old runs)."""
+    """One image as it stood in a run: its part, and the hashes of its file and of its pixels
+    (None in old runs)."""
 
     split: str
     sha256: str | None
+    pixel_hash: str | None = None
 
 
 def read_run_splits(folder: Path) -> dict[str, Seen]:
@@ -227,7 +236,10 @@ def read_run_splits(folder: Path) -> dict[str, Seen]:
     try:
         with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as text:
             rows = list(csv.DictReader(text))
-        return {r["path"]: Seen(r["split"], r.get("sha256") or None) for r in rows}
+        return {
+            r["path"]: Seen(r["split"], r.get("sha256") or None, r.get("pixel_hash") or None)
+            for r in rows
+        }
     except (OSError, ValueError, KeyError, csv.Error) as error:
         why = getattr(error, "strerror", None) or f"{type(error).__name__} {error}"
         raise InputError(f"{file} can't be read: {why}", "Train it again.") from error

@@ -66,6 +66,9 @@ class Data:
     def sha256(self) -> dict[str, str]:
         return {path: record.sha256 for path, record in self.records.items()}
 
+    def pixel_hash(self) -> dict[str, str]:
+        return {path: record.pixel_hash for path, record in self.records.items()}
+
     def class_number(self) -> dict[str, int]:
         return {name: number for number, name in enumerate(self.index.classes)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,8 @@ class Memory:
     """The images that shaped a run's weights and choices, its parents' included.
 
     Args:
-        trained, chosen: SHA-256 of the images of training and validation parts.
+        trained, chosen: SHA-256 of the files and hashes of the pixels of training and validation
+            parts.
         own: path to what the run's own splits.csv says; empty where the data are not the run's.
         lost: runs that this one goes on from and whose folders can't be read any more.
     """
@@ -35,25 +36,61 @@ class Memory:
     lost: tuple[str, ...] = ()
 
 
-def remembered(run: Run, data: Data, own: bool) -> Memory:
+def remembered(
+    run: Run,
+    data: Data,
+    own: bool,
+    rescan: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+) -> Memory:
     """What a run and its parents saw, by content.
 
     Args:
         own: the data are the run's, so that in a run which wrote no hashes its paths tell.
+        rescan: the records of a recipe's dataset, as far as it can still be read: what runs that
+            wrote no hashes of pixels are asked by.
     """
-    seen: dict[str, set[str]] = {"train": set(), "val": set()}
+    seen: dict[str, set[str | None]] = {"train": set(), "val": set()}
     folders, lost = lineage(run)
     for folder in folders:
-        for path, image in read_run_splits(folder).items():
+        splits = read_run_splits(folder)
+        pixels = pixels_of(data.records)
+        if rescan and not own and not any(image.pixel_hash for image in splits.values()):
+            pixels = pixels_of(rescan(read_recipe(folder / RECIPE)))
+        for path, image in splits.items():
             digest = image.sha256
             if digest is None and own and path in data.records:
                 digest = data.records[path].sha256
-            if digest and image.split in seen:
-                seen[image.split].add(digest)
+            if image.split in seen:
+                seen[image.split] |= {digest, image.pixel_hash or pixels.get(digest or "")}
         if (folder / VAL_PREDICTIONS).is_file():
             seen["val"].update(read_predictions(folder / VAL_PREDICTIONS).sha256)
     here = read_run_splits(run.folder) if own else {}
-    return Memory(frozenset(seen["train"]), frozenset(seen["val"]), here, tuple(lost))
+    trained, chosen = (frozenset(h for h in seen[part] if h) for part in ("train", "val"))
+    return Memory(trained, chosen, here, tuple(lost))
+
+
+def pixels_of(records: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of each file that could be decoded, and is not blank, to the hash of its pixels."""
+    return {r.sha256: r.pixel_hash for r in records.values() if r.pixel_hash and r.std}
+
+
+def same_bytes(samples: Sequence[Sample], data: Data, seen: Container[str]) -> list[Sample]:
+    return [s for s in samples if data.records[s.path].sha256 in seen]
+
+
+def same_picture(samples: Sequence[Sample], data: Data, seen: Container[str]) -> list[Sample]:
+    """The samples whose file or whose pixels have been seen: a file that was written again
+    without loss is the same picture. Blank pictures are alike without being copies."""
+
+    def is_seen(record: Any) -> bool:
+        return record.sha256 in seen or (bool(record.std) and record.pixel_hash in seen)
+
+    return [s for s in samples if is_seen(data.records[s.path])]
+
+
+def how_alike(again: Sequence[Sample], data: Data, seen: Container[str]) -> str:
+    bytewise = len(same_bytes(again, data, seen)) == len(again)
+    return "byte by byte" if bytewise else "pixel by pixel"
 
 
 def lineage(run: Run) -> tuple[list[Path], list[str]]:
@@ -85,14 +122,16 @@ def seen_in_training(memory: Memory, data: Data, split: str) -> list[Finding]:
     images of the run's own data that are not the files that stood there in training.
     """
     samples = data.index.part(split)
-    digest = {s.path: data.records[s.path].sha256 for s in samples}
-    fitted = [s for s in samples if digest[s.path] in memory.trained]
-    only_chosen = memory.chosen - memory.trained
-    steering = [s for s in samples if digest[s.path] in only_chosen]
+    fitted = same_picture(samples, data, memory.trained)
+    trained = {s.path for s in fitted}
+    steering = [s for s in same_picture(samples, data, memory.chosen) if s.path not in trained]
     found = []
     if fitted or (steering and split != "val"):
         again = fitted + (steering if split != "val" else [])
-        found.append(training_images(again, len(fitted), len(samples), split, bool(memory.own)))
+        alike = how_alike(again, data, memory.trained | memory.chosen)
+        found.append(
+            training_images(again, len(fitted), len(samples), split, bool(memory.own), alike)
+        )
     if steering and split == "val":
         found.append(chosen_on_this(steering, len(samples)))
     found += changed_since(memory.own, data, samples)
@@ -114,7 +153,9 @@ def rows_of(samples: Sequence[Sample]) -> tuple[dict[str, Any], ...]:
     return tuple({"file": s.path, "class": s.label, "split": s.split} for s in samples[:1000])
 
 
-def training_images(again: list[Sample], fitted: int, total: int, split: str, own: bool) -> Finding:
+def training_images(
+    again: list[Sample], fitted: int, total: int, split: str, own: bool, alike: str
+) -> Finding:
     if split == "train":
         hint = "Evaluate the test part: --split test"
     elif own:
@@ -126,7 +167,7 @@ def training_images(again: list[Sample], fitted: int, total: int, split: str, ow
     return Finding(
         "training-images-in-test",
         "error",
-        f"{len(again):,} of the {total:,} {split} images are, byte by byte, images that the run "
+        f"{len(again):,} of the {total:,} {split} images are, {alike}, images that the run "
         f"has seen ({', '.join(parts)}): these numbers say nothing about new images",
         len(again),
         rows_of(again),
@@ -216,7 +257,7 @@ def refuse_known_images(findings: Sequence[Finding], allow: Sequence[str], name:
         raise Refused(
             f"{name} is no external test: {known[0].message}, the first "
             f"{known[0].items[0]['file']}",
-            f"Leave them out of it (their sha256 stands in the run's splits.csv).\n"
+            "Leave them out of it (their hashes stand in the run's splits.csv).\n"
             f"Evaluate all the same: --allow {CHECK}",
             tuple(known),
         )
@@ -227,17 +268,19 @@ def copies_of_training(data: Data, split: str) -> list[Finding]:
     evaluated part: what a model that was trained elsewhere has seen is not known otherwise."""
     if split == "train":
         return []
-    trained = {data.records[s.path].sha256 for s in data.index.part("train")} - {""}
+    records = [data.records[s.path] for s in data.index.part("train")]
+    trained = {hashed for r in records for hashed in (r.sha256, r.pixel_hash)} - {""}
     samples = data.index.part(split)
-    again = [s for s in samples if data.records[s.path].sha256 in trained]
+    again = same_picture(samples, data, trained)
     if not again:
         return []
     return [
         Finding(
             CHECK,
             "error",
-            f"{len(again):,} of the {len(samples):,} {split} images are, byte by byte, images of "
-            "the dataset's training part: a model trained on it has seen them",
+            f"{len(again):,} of the {len(samples):,} {split} images are, "
+            f"{how_alike(again, data, trained)}, images of the dataset's training part: a model "
+            "trained on it has seen them",
             len(again),
             rows_of(again),
             "Leave the copies out: medimg verify DATASET --write-clean clean.csv",

@@ -190,6 +190,7 @@ def refuse_test_as_validation(
     *,
     allow: Sequence[str] = (),
     patients: bool = True,
+    pixels: Mapping[str, str] | None = None,
 ) -> None:
     """A threshold chosen on validation predictions that are the evaluated images, or images of
     the same patients, is chosen on test, whatever the part is called.
@@ -197,16 +198,20 @@ def refuse_test_as_validation(
     Args:
         allow: `patient-leakage` lets patients be on both sides.
         patients: the two parts are of one dataset, so that equal names are equal patients.
+        pixels: SHA-256 of files to the hash of their pixels, by which pictures that were written
+            again without loss are told.
     Raises:
-        Refused: images of the evaluated part are, byte by byte, among those that chose, or are of
-            the patients of those.
+        Refused: images of the evaluated part are among those that chose, or are of the patients
+            of those.
     """
     if not threshold or from_part(threshold) != "val" or val is None or evaluated.split == "val":
         return
     if patients and "patient-leakage" not in allow:
         refuse_patients(threshold, val, evaluated)
-    chosen = set(val.sha256) - {""}
-    again = [p for p, d in zip(evaluated.paths, evaluated.sha256, strict=True) if d in chosen]
+    known = pixels or {}
+    chosen = {known.get(d, d) for d in val.sha256} - {""}
+    pairs = zip(evaluated.paths, evaluated.sha256, strict=True)
+    again = [path for path, digest in pairs if known.get(digest, digest) in chosen]
     if not again:
         return
     message = (

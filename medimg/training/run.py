@@ -64,7 +64,7 @@ class Finished:
 def start_folder(experiment: Experiment, folder: Path) -> None:
     """Writes the recipe, the split and the balance, so that a killed run can be gone on with."""
     data = experiment.data
-    write_run_splits(folder / SPLITS, data.index.samples, data.sha256())
+    write_run_splits(folder / SPLITS, data.index.samples, data.sha256(), data.pixel_hash())
     if experiment.balance is not None:
         write_atomically(folder / BALANCE, experiment.balance.file_text(data.split_hash))
     # last: a folder that holds a recipe can be gone on with

@@ -104,3 +104,43 @@ def test_images_of_training_are_refused(medimg, runs, phantoms, hospital):
     assert allowed.code == 0, allowed.err
     assert "training-images-in-test" in {f["check"] for f in allowed.report["findings"]}
     assert medimg(*line, "--allow", "blur").code == 2
+
+
+def saved_again(source: Path, target: Path) -> None:
+    """The same pixels in another file."""
+    picture = cv2.imread(str(source), cv2.IMREAD_UNCHANGED)
+    assert cv2.imwrite(str(target), picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    assert target.read_bytes() != source.read_bytes()
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_images_of_training_that_were_saved_again_are_refused(
+    medimg, runs, phantoms, hospital, old
+):
+    """A run of before there were hashes of pixels asks its dataset."""
+    if old:
+        splits = Path("runs/two/splits.csv")
+        lines = splits.read_text().splitlines()
+        assert lines[0].endswith(",sha256,pixel_hash")
+        splits.write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
+    first = sorted((phantoms / "train/NORMAL").iterdir())[0]
+    saved_again(first, hospital / "normal/again.png")
+    answer = medimg("evaluate", "runs/two", hospital, *MAPS, *QUICK)
+    assert answer.code == 1, answer.out
+    assert "1 of the 31 test images are, pixel by pixel, images that the run" in answer.err
+    assert "again.png" in answer.err
+
+
+def test_a_blank_picture_is_no_image_of_training(medimg, train, phantoms, hospital):
+    """Pictures of one grey are alike pixel by pixel without being copies."""
+    import numpy as np
+
+    data = Path("copy").resolve()
+    shutil.copytree(phantoms, data)
+    black = np.zeros((64, 64), np.uint8)
+    assert cv2.imwrite(str(data / "train/NORMAL/black.png"), black)
+    flat = [cv2.IMWRITE_PNG_COMPRESSION, 0]
+    assert cv2.imwrite(str(hospital / "normal/black.png"), black, flat)
+    assert train("blank", "--allow", "blank", data=data).code == 0
+    answer = medimg("evaluate", "runs/blank", hospital, *MAPS, *QUICK)
+    assert answer.code == 0, answer.err

@@ -136,6 +136,27 @@ def test_test_images_called_validation_choose_nothing(medimg, draw_folder, phant
     assert answer.code == 0, answer.err
 
 
+def test_test_images_saved_again_and_called_validation_choose_nothing(medimg, phantoms):
+    """The back door with other files: the pixels are those of test."""
+    import shutil
+
+    import cv2
+
+    data = Path("copy").resolve()
+    shutil.copytree(phantoms, data)
+    shutil.rmtree(data / "val")
+    for file in sorted((data / "test").rglob("*.png")):
+        again = data / "val" / file.parent.name / f"v{file.name}"
+        again.parent.mkdir(parents=True, exist_ok=True)
+        picture = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        assert cv2.imwrite(str(again), picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    answer = medimg("evaluate", "--predictions", write(table_of(data)), data, *QUICK)
+    assert answer.code == 1, answer.out
+    assert "that would be choosing it on test" in answer.err
+    answer = medimg("evaluate", "--predictions", "preds.csv", data, *QUICK, "--calibrate")
+    assert answer.code == 1 and "the temperature is fitted" in answer.err
+
+
 def test_a_runs_validation_predictions_exchanged_for_those_of_test(medimg, runs):
     """The same back door in a run's own folder."""
     import shutil
@@ -246,6 +267,8 @@ def test_a_run_and_predictions_at_once(medimg, phantoms, rows):
 def test_training_images_in_the_test_part_are_said(medimg, phantoms):
     import shutil
 
+    import cv2
+
     data = Path("copy").resolve()
     shutil.copytree(phantoms, data)
     first = sorted((data / "train/NORMAL").iterdir())[0]
@@ -254,6 +277,13 @@ def test_training_images_in_the_test_part_are_said(medimg, phantoms):
     answer = medimg(*line)
     (found,) = [f for f in answer.report["findings"] if f["check"] == "training-images-in-test"]
     assert found["items"][0]["file"] == "test/NORMAL/again.png"
+    again = cv2.imread(str(first), cv2.IMREAD_UNCHANGED)
+    flat = [cv2.IMWRITE_PNG_COMPRESSION, 0]
+    assert cv2.imwrite(str(data / "test/NORMAL/again.png"), again, flat)
+    (found,) = [
+        f for f in medimg(*line).report["findings"] if f["check"] == "training-images-in-test"
+    ]
+    assert "are, pixel by pixel, images of the dataset's training part" in found["message"]
 
 
 # -- what a table says beside the probabilities ---------------------------------------------------

@@ -163,6 +163,12 @@ def test_a_runs_splits_hold_the_content_and_are_a_splits_file(tmp_path):
     ]  # fmt: skip
     bare = DatasetIndex("d", tmp_path, "folder", None, tuple(samples), ("a",))  # type: ignore[arg-type]
     assert apply_splits_file(bare, tmp_path / "splits.csv").samples == tuple(samples)
+    pixels = {"0,ä.png": "12", "2,ä.png": "34"}
+    write_run_splits(tmp_path / "splits.csv", samples, {"0,ä.png": "abc"}, pixels)
+    assert [(s.sha256, s.pixel_hash) for s in read_run_splits(tmp_path).values()] == [
+        ("abc", "12"), (None, None), (None, "34"),
+    ]  # fmt: skip
+    assert apply_splits_file(bare, tmp_path / "splits.csv").samples == tuple(samples)
     odd = os.fsdecode(b"r\xe9.png")
     write_run_splits(tmp_path / "splits.csv", [Sample(odd, "a", None, "val")], {odd: "abc"})
     assert list(read_run_splits(tmp_path)) == [odd]
