@@ -42,7 +42,7 @@ def test_values_take_the_type_of_the_default():
 @pytest.mark.parametrize(
     ("key", "text", "said"),
     [
-        ("neer.distance", "6", "Did you mean 'near'?"),
+        ("nearr.distance", "6", "Did you mean 'near'?"),
         ("distance", "6", "no check is called 'distance'"),
         ("near.distanse", "6", "Did you mean 'distance'?"),
         ("near.distance", "6.5", "is not a whole number from 0 up"),
