@@ -88,7 +88,7 @@ def found_in_runs() -> list[Finding]:
         *too_wide({"accuracy": cell(0.6, 0.3, 0.8)}, 40, None, "test"),
         *too_wide({"accuracy": cell(0.6, 0.3, 0.8)}, 1400, 40, "test"),
         *too_wide({"auroc": cell(0.6, 0.3, 0.8)}, 1400, 4, "test"),
-        training_images([sample], 1, 1300, "test", True),
+        training_images([sample], 1, 1300, "test", True, "pixel by pixel"),
         chosen_on_this([sample], 1300),
         chosen_on_this([sample], 1300, "the threshold"),
     ]
