@@ -111,6 +111,11 @@ def test_too_few_images_are_named_before_any_is_decoded(method):
         "class rare has 5, class scarce has 2"
     )
     assert "oversample, class-weight" in caught.value.hint
+    assert "-o classes=" in caught.value.hint
+    with pytest.raises(InputError) as caught:
+        made(method, {"benign": 40, "rare": 5}, embedding)
+    # without it one class would be left
+    assert "-o classes=" not in caught.value.hint
 
 
 def test_six_images_are_enough():
