@@ -12,7 +12,8 @@ def average_precision(scored: Scored, weights: Array | None = None) -> Value:
     """Sum over falling thresholds of precision times the gain in recall, 0..1.
 
     Two classes: of the positive class, whose prevalence is chance. More: the unweighted mean over
-    the classes, each against the rest. Undefined where a class has no image.
+    the classes, each against the rest. Undefined where a class has no image or every image:
+    it is then 1 whatever the ranking.
     """
     each = [of_class(scored, number, weights) for number in scored.about]
     return sum(each[1:], start=each[0]) / len(each)
@@ -36,7 +37,10 @@ def of_class(scored: Scored, number: int, weights: Array | None) -> Value:
     # nothing is called before the first image with weight; its precision then weighs 0
     np.maximum(called, np.finfo(np.float64).tiny, out=called)
     steps = np.einsum("...d,...d->...", inside, hits.take(last_own, axis=-1) / called)
-    return where_defined(steps / np.where(total > 0, total, 1.0), total > 0, reason)
+    found = where_defined(steps / np.where(total > 0, total, 1.0), total > 0, reason)
+    # both summed in one order, so that they are equal to the last bit where nothing else has weight
+    others = ranked[..., -1] > total if len(order) else total > 0
+    return where_defined(found, others, f"every image in this part is {scored.name(number)}")
 
 
 def places(scored: Scored, number: int) -> tuple[Array, Array, Array, Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from medimg.core.scored import Scored, Value, metric, ratio
+from medimg.core.scored import Scored, Value, metric, ratio, ratio_or_zero, where_defined
 from medimg.statistics.auroc_interval import auroc_interval
 from medimg.statistics.intervals import Metrics, independent
 from medimg.statistics.metric_rows import Rows, row
@@ -28,6 +28,7 @@ def against_the_rest(scored: Scored) -> Metrics:
 def of_class(scored: Scored, number: int) -> dict[str, Callable[..., Any]]:
     """The shares of one class; what has no image to be of is undefined."""
     name = scored.name(number)
+    missing, every = f"no image of {name} in this part", f"every image in this part is {name}"
 
     def counts(scored: Scored, weights: Any) -> tuple[Any, Any, Any, Any]:
         """Hits, images of the class, images called so, all images."""
@@ -37,23 +38,26 @@ def of_class(scored: Scored, number: int) -> dict[str, Callable[..., Any]]:
 
     @metric(vectorised=True, share_of=lambda scored: scored.decided == number)
     def precision(scored: Scored, weights: Any = None) -> Value:
-        hits, _, called, _ = counts(scored, weights)
-        return ratio(hits, called, f"no image was called {name}")
+        hits, of, called, total = counts(scored, weights)
+        # without images of the class, or of others, it is 0 or 1 whatever the model answers
+        found = where_defined(ratio_or_zero(hits, called), of > 0, missing)
+        found = where_defined(found, total > of, every)
+        return where_defined(found, called > 0, f"no image was called {name}")
 
     @metric(vectorised=True, share_of=lambda scored: scored.labels == number)
     def recall(scored: Scored, weights: Any = None) -> Value:
         hits, of, _, _ = counts(scored, weights)
-        return ratio(hits, of, f"no image of {name} in this part")
+        return ratio(hits, of, missing)
 
     @metric(vectorised=True, share_of=lambda scored: scored.labels != number)
     def specificity(scored: Scored, weights: Any = None) -> Value:
         hits, of, called, total = counts(scored, weights)
-        return ratio(total - of - called + hits, total - of, f"every image in this part is {name}")
+        return ratio(total - of - called + hits, total - of, every)
 
     @metric(vectorised=True)
     def f1(scored: Scored, weights: Any = None) -> Value:
         hits, of, called, _ = counts(scored, weights)
-        return ratio(2 * hits, of + called, f"no image is {name} or was called so")
+        return where_defined(ratio_or_zero(2 * hits, of + called), of > 0, missing)
 
     return dict(zip(SHARES, (precision, recall, specificity, f1), strict=True))
 

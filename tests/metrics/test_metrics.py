@@ -12,6 +12,7 @@ from sklearn import metrics as sk
 import medimg.metrics
 from medimg.core.errors import InputError
 from medimg.core.scored import Scored, UndefinedMetric, metric, suited
+from medimg.statistics.per_class import against_the_rest
 from medimg.statistics.resampling import replicates
 
 STEMS = sorted(
@@ -187,12 +188,36 @@ def test_one_class_present():
         "macro_precision": "no image of ill in this part",
         "macro_recall": "no image of ill in this part",
         "mcc": "every image has the same class or gets the same answer",
+        "npv": "no positive image in this part",
+        "precision": "no positive image in this part",
         "sensitivity": "no positive image in this part",
     }
     ill = Scored([1, 1, 1], np.c_[1 - p, p], 1, 0.5, ("healthy", "ill"))
     assert undefined(ill)["auroc"] == "every image in this part is ill"
     assert undefined(ill)["specificity"] == "no negative image in this part"
-    assert METRICS["npv"](ill) == 0
+    # 1 and 0 whatever the model answers
+    assert undefined(ill)["average_precision"] == "every image in this part is ill"
+    assert undefined(ill)["precision"] == "no negative image in this part"
+    assert undefined(ill)["npv"] == "no negative image in this part"
+
+
+@pytest.mark.parametrize(("outputs", "label"), [(2, 0), (2, 1), (3, 0), (3, 1), (3, 2)])
+def test_in_a_part_of_one_class_no_number_is_the_same_for_every_model(outputs, label):
+    """What no model could change says nothing about one: it is undefined."""
+    rng = np.random.default_rng(7)
+    labels = np.full(40, label)
+    models = []
+    for _ in range(6):
+        logits = rng.normal(0, 2, (40, outputs)) + rng.normal(0, 0.7, outputs)
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        models.append(Scored(labels, p, 1 if outputs == 2 else None, 0.5))
+    assert min(len(set(m.decided)) for m in models) > 1
+    for name, function in {**suited(METRICS, models[0]), **against_the_rest(models[0])}.items():
+        try:
+            values = {round(function(model), 9) for model in models}
+        except UndefinedMetric:
+            continue
+        assert len(values) > 1, (name, values)
 
 
 def test_constant_scores_and_one_answer():
