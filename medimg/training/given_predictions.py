@@ -346,6 +346,22 @@ def check_labels(
         )
 
 
+def what_they_look_like(values: np.ndarray, outside: np.ndarray) -> str:
+    """The hint for numbers outside 0 to 1: what they may be instead.
+
+    Args:
+        values: Float[N, K], K one where only the positive class has a column.
+        outside: Bool[N], the rows that hold such numbers.
+    """
+    hundreds = abs(values.sum(axis=1) - 100) <= 1
+    alone = values.shape[1] == 1 and values.max() > 10
+    if values.min() >= 0 and values.max() <= 100 and (alone or hundreds.all()):
+        return "These look like percentages: divide by 100."
+    if 2 * int(outside.sum()) > len(outside):
+        return "These look like logits: give probabilities (their softmax, or sigmoid)."
+    return "A probability is from 0 to 1: look at where these rows come from."
+
+
 def probabilities(
     table: Sequence[Row], classes: Sequence[str], positive: str | None, one_probability: bool
 ) -> np.ndarray:
@@ -361,7 +377,7 @@ def probabilities(
         raise InputError(
             f"rows with numbers outside 0 to 1: {int(outside.sum()):,}, the first {row.where}: "
             f"{shown(row.values)}",
-            "These look like logits: give probabilities (their softmax, or sigmoid).",
+            what_they_look_like(values, outside),
         )
     if one_probability:
         values = np.hstack([1 - values, values])

@@ -180,6 +180,18 @@ def changed(rows, place, **cells):
     return [{**r, **cells} if i == place else r for i, r in enumerate(rows)]
 
 
+def scaled(to):
+    """Every probability, put to something else."""
+
+    def change(rows):
+        return [
+            {k: repr(to(float(v))) if k.startswith("prob_") else v for k, v in r.items()}
+            for r in rows
+        ]
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -188,7 +200,12 @@ def changed(rows, place, **cells):
         (lambda r: changed(r, 3, prob_NORMAL="nan"), "prob_NORMAL is 'nan', no probability"),
         (lambda r: changed(r, 3, prob_NORMAL=""), "line 5"),
         (lambda r: changed(r, -1 % len(r), prob_NORMAL="0.9", prob_PNEUMONIA="0.9"), "sum to 1.8"),
-        (lambda r: changed(r, -1 % len(r), prob_NORMAL="-2.5"), "These look like logits"),
+        (scaled(lambda p: 5 * p - 2.5), "These look like logits: give probabilities"),
+        (scaled(lambda p: 100 * p), "These look like percentages: divide by 100."),
+        (
+            lambda r: changed(r, -1 % len(r), prob_NORMAL="-0.001", prob_PNEUMONIA="1.001"),
+            "A probability is from 0 to 1: look at where these rows come from.",
+        ),
         (
             lambda r: changed(r, 0, path="elsewhere/x.png"),
             "rows that name no image of chest_xray: 1, the first",
