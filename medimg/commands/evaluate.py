@@ -252,9 +252,18 @@ def alarms_of(work: Work, result: dict[str, Any]) -> list[Finding]:
     from medimg.training.ledger import reused
 
     matrix, split = result["confusion_matrix"], result["split"]
+    scores = work.predictions.probabilities
     accuracy = (result["metrics"].get("accuracy") or {}).get("ci95")
     return [
-        *alarms(matrix["counts"], matrix["labels"], split, work.threshold, accuracy),
+        *alarms(
+            matrix["counts"],
+            matrix["labels"],
+            split,
+            work.threshold,
+            accuracy,
+            elsewhere=bool(work.training.get("predictions")),
+            constant=bool((scores == scores[:1]).all()),
+        ),
         *far_apart(result["validation"], result["metrics"], split),
         *too_wide(result["metrics"], result["images"], result["groups"], split),
         *reused(result["test_looks"], split, result["looks_in_part"], result["images"]),

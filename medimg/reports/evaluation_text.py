@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from medimg.core.index import counted
 from medimg.reports.methods import Said, methods_said, reasons_said
 
 SHOWN = (
@@ -68,13 +69,15 @@ def patient_table(by_group: Mapping[str, Any]) -> str:
     from tabulate import tabulate
 
     if by_group["groups"] < 2:
-        return f"By patient: {by_group['left_out']} patients have images of several classes, " + (
-            f"{by_group['groups']} has a class of its own: no metrics of patients"
+        return (
+            f"By patient: {counted(by_group['left_out'], 'patient has', 'patients have')} images "
+            f"of several classes, {by_group['groups']} has a class of its own: no metrics of "
+            "patients"
         )
     names = [n for n in OF_SUBGROUPS if n in by_group["metrics"]]
     rows = [[n, *(f(by_group["metrics"][n]) for f in (shown, interval, method))] for n in names]
     out = by_group["left_out"]
-    left = f"; {out} patients of several classes left out" if out else ""
+    left = f"; {counted(out, 'patient')} of several classes left out" if out else ""
     table = tabulate(
         rows, headers=["by patient", "value", "95 % interval", "method"], disable_numparse=True
     )

@@ -19,6 +19,9 @@ def alarms(
     part: str,
     threshold: Mapping[str, Any] | None,
     interval: tuple[float, float] | None = None,
+    *,
+    elsewhere: bool = False,
+    constant: bool = False,
 ) -> list[Finding]:
     """`one-class-predicted` (error) or `no-better-than-majority` (warning), or nothing.
 
@@ -29,6 +32,8 @@ def alarms(
             task without one.
         interval: of the accuracy; where it reaches the share of the commonest class, the two can't
             be told apart. None: the accuracy alone is compared.
+        elsewhere: the model was trained elsewhere; only its predictions are known.
+        constant: all images have the same probabilities.
     """
     answered = [sum(column) for column in zip(*counts, strict=True)]
     total = sum(answered)
@@ -47,8 +52,7 @@ def alarms(
                 f"{accuracy:.3f} is the share of that class",
                 total,
                 ({"class": only},),
-                "Lower the learning rate (medimg lr-find DATASET) or balance the classes "
-                "(--balance class-weight).",
+                way_out(only, threshold, elsewhere, constant),
             )
         ]
     sizes = [sum(row) for row in counts]
@@ -62,6 +66,24 @@ def alarms(
         told = f"{told}, 95 % interval {low:.3f} to {high:.3f},"
         return [no_better(f"{told} can't be told from {commonest}", MORE)]
     return []
+
+
+def way_out(only: str, threshold: Mapping[str, Any] | None, elsewhere: bool, constant: bool) -> str:
+    """What to do about one answer for all: the training is to blame only where neither the
+    scores nor a threshold that was given explain it."""
+    if constant and elsewhere:
+        return "All images have the same probabilities: look at how the predictions were written."
+    if threshold is not None and not threshold["chosen_on"] and not constant:
+        return (
+            f"All probabilities lie on one side of the threshold {threshold['value']:.4g}: give "
+            "another, or let predictions of validation choose it (--threshold youden)."
+        )
+    if elsewhere:
+        return f"Look at the probabilities of {only}: are the columns those of the right classes?"
+    return (
+        "Lower the learning rate (medimg lr-find DATASET) or balance the classes "
+        "(--balance class-weight)."
+    )
 
 
 def guessing(area: Interval, part: str, threshold: Mapping[str, Any] | None) -> list[Finding]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from medimg.core.index import counted
 from medimg.core.runs import Predictions
 from medimg.core.types import Finding
 
@@ -124,8 +125,9 @@ def few_patients(groups: int, images: int, split: str) -> Finding:
     return Finding(
         "wide-interval",
         "warning",
-        f"the {images:,} images of {split} are of {groups} patients: intervals of so few promise "
-        "more than they hold, and allow no conclusion",
+        f"the {counted(images, f'image of {split} is', f'images of {split} are')} of "
+        f"{counted(groups, 'patient')}: intervals of so few promise more than they hold, and allow "
+        "no conclusion",
         groups,
         hint=f"Evaluate on {FEW} patients or more, whatever the number of images.",
     )

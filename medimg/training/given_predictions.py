@@ -371,13 +371,13 @@ def probabilities(
         InputError: a value outside 0..1, or a row that sums to something else.
     """
     values = np.array([row.values for row in table], dtype=np.float64).reshape(len(table), -1)
-    outside = ((values < 0) | (values > 1)).any(axis=1)
+    outside = np.any((values < 0) | (values > 1), axis=1)
     if outside.any():
         row = table[int(np.argmax(outside))]
         raise InputError(
             f"rows with numbers outside 0 to 1: {int(outside.sum()):,}, the first {row.where}: "
             f"{shown(row.values)}",
-            what_they_look_like(values, outside),
+            what_they_look_like(values, np.asarray(outside)),
         )
     if one_probability:
         values = np.hstack([1 - values, values])

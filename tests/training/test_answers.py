@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from medimg.reports.language import Words
 from medimg.statistics.bootstrap import Interval
 from medimg.training.answers import alarms, guessing, in_words
 
@@ -18,6 +19,30 @@ def test_one_answer_for_all_is_an_error_that_names_the_threshold():
         found.message
     )
     assert "accuracy 0.750 is the share of that class" in found.message
+
+
+GIVEN = {"value": 0.5, "rule": "0.5", "chosen_on": None}
+
+
+@pytest.mark.parametrize(
+    ("threshold", "elsewhere", "constant", "told"),
+    [
+        (YOUDEN, False, False, "Lower the learning rate"),
+        (None, False, False, "Lower the learning rate"),
+        (GIVEN, False, True, "Lower the learning rate"),
+        (GIVEN, False, False, "All probabilities lie on one side of the threshold 0.5: give"),
+        (GIVEN, True, False, "All probabilities lie on one side of the threshold 0.5: give"),
+        (GIVEN, True, True, "All images have the same probabilities: look at how"),
+        (YOUDEN, True, False, "Look at the probabilities of SICK: are the columns"),
+    ],
+)
+def test_the_way_out_of_one_answer_is_what_explains_it(threshold, elsewhere, constant, told):
+    (found,) = alarms(
+        [[0, 8], [0, 24]], ("NORMAL", "SICK"), "test", threshold,
+        elsewhere=elsewhere, constant=constant,
+    )  # fmt: skip
+    assert found.hint.startswith(told)
+    assert Words("es").next_step(found.check, found.hint) not in ("", found.hint)
 
 
 def test_an_accuracy_no_better_than_the_commonest_class_is_a_warning():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from medimg.training.conclusions import far_apart, too_wide
+from medimg.reports.language import Words
+from medimg.training.conclusions import far_apart, few_patients, too_wide
 
 
 def cell(value, low, high):
@@ -46,6 +47,14 @@ def test_few_patients_conclude_nothing_however_narrow():
     assert (
         found.check == "wide-interval" and "5,000 images of test are of 6 patients" in found.message
     )
+    spanish = Words("es")
+    for images, patients, told, es in (
+        (40, 1, "the 40 images of test are of 1 patient:", "las 40 imágenes de test son de 1 p"),
+        (1, 1, "the 1 image of test is of 1 patient:", "la única imagen de test es de 1 paciente"),
+    ):
+        found = few_patients(patients, images, "test")
+        assert found.message.startswith(told)
+        assert spanish.message(found.message).startswith(es)
 
 
 def test_wide_intervals_say_how_many_would_do():
