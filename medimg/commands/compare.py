@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 BINARY = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "f1")
 MULTICLASS = ("auroc", "accuracy", "balanced_accuracy", "macro_f1")
 STYLES = ("table", "md", "csv", "html", "json")
+OVER_SEEDS = (
+    "SD over seeds is how much training varies; the intervals above are about which images were "
+    "tested. Neither holds the other."
+)
 # more runs than this are tested in the metric that ranks them alone
 MOST_FOR_ALL_METRICS = 50
 
@@ -296,16 +300,8 @@ def say_runs(
     job.say(tables.runs_table(shown, columns, style, majority))
     if style != "csv":
         say_note(job, tables.runs_note(shown, columns), style)
-    if style == "table" and len(shown) < len(rows):
-        job.say(f"… and {len(rows) - len(shown):,} more runs in the report (--top 0 shows all)")
-    if style == "table" and any(row["mark"] for row in rows):
-        untested = any(row["mark"] == "untested" for row in rows)
-        if "looks" in columns:
-            job.say(f"looks: how often this {result['split']} part had been looked at by then")
-        job.say(
-            f"* best in {result['ranked_by']}   ≈ can't be told from the best"
-            + ("   ? could not be tested against the best" if untested else "")
-        )
+        for line in legend(result, columns, len(shown)):
+            say_note(job, line, style)
     pairs = [p for p in result["pairs"] if p["family"] != "best" and style != "csv"]
     if top and len(pairs) > 2 * top:
         pairs = [p for p in pairs if p["metric"] == result["ranked_by"]][:top]
@@ -320,11 +316,30 @@ def say_runs(
             job.say(wrapped(f"- {text}") if style == "table" else f"- {text}")
 
 
+def legend(result: dict[str, Any], columns: list[str], shown: int) -> Iterator[str]:
+    """What the marks and the column `looks` mean, and what is not shown."""
+    from medimg.core.index import counted
+
+    rows = result["runs"]
+    if shown < len(rows):
+        more = counted(len(rows) - shown, "more run")
+        yield f"… and {more} in the report (--top 0 shows all)"
+    marks = {row["mark"] for row in rows if row["mark"]}
+    if not marks:
+        return
+    if "looks" in columns:
+        yield f"looks: how often this {result['split']} part had been looked at by then"
+    untested = "   ? could not be tested against the best" if "untested" in marks else ""
+    yield f"* best in {result['ranked_by']}   ≈ can't be told from the best{untested}"
+
+
 def say_note(job: Job, note: str, style: str) -> None:
     """What stands under a table of a terminal, of Markdown or of a page."""
     from html import escape
 
-    told = {"table": wrapped(note), "md": f"\n{note}", "html": f"<p>{escape(note)}</p>"}
+    # an asterisk at the beginning would be an item of a list
+    marked = f"\\{note}" if note.startswith("*") else note
+    told = {"table": wrapped(note), "md": f"\n{marked}", "html": f"<p>{escape(note)}</p>"}
     if note:
         job.say(told[style])
 
@@ -336,11 +351,10 @@ def say_seeds(job: Job, result: dict[str, Any], metrics: list[str], style: str) 
         return
     job.say("")
     job.say(seeds_table(result["configurations"], metrics, style))
-    if style in ("table", "md"):
-        job.say(
-            "SD over seeds is how much training varies; the intervals above are about which images "
-            "were tested. Neither holds the other."
-        )
+    if style == "table":
+        job.say(OVER_SEEDS)
+    else:
+        say_note(job, OVER_SEEDS, style)
 
 
 def heading(result: dict[str, Any]) -> str:

@@ -28,6 +28,8 @@ EVALUATED = "evaluate"
 PREDICTIONS = "predictions.csv"
 # with this error an evaluation says nothing about new images
 SEEN = "training-images-in-test"
+# so many evaluations are named in a command that is proposed
+SHOWN_PLACES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,16 +238,24 @@ def evaluations(folder: Path, split: str) -> list[tuple[Path, dict[str, Any]]]:
     return [(place, report) for _, _, place, report in sorted(found, key=lambda row: row[:3])]
 
 
-def latest_evaluation(folder: Path, own: str | None, split: str) -> tuple[Path, dict[str, Any]]:
+def latest_evaluation(
+    folder: Path, own: str | None, split: str, beside: Sequence[Path] = ()
+) -> tuple[Path, dict[str, Any]]:
     """The run's newest evaluation of its own data's part, else of other data's.
 
     Args:
         own: fingerprint of the data that it was trained on.
+        beside: all the runs of the comparison.
     Raises:
         InputError: there is none.
     """
     found = evaluations(folder, split)
     if not found:
+        if (folder / "evaluate" / split / REPORT).is_file():
+            raise InputError(
+                f"{split} is no part of its data but the name of an evaluation",
+                of_evaluations([folder, *beside], split),
+            )
         raise InputError(
             f"it has not been evaluated on {split}",
             f"medimg evaluate {quote(str(folder))} --split {split}",
@@ -254,9 +264,19 @@ def latest_evaluation(folder: Path, own: str | None, split: str) -> tuple[Path, 
     return (at_home or found)[-1]
 
 
-def read_entry(folder: Path, split: str, shelf: Shelf) -> Entry:
+def of_evaluations(folders: Sequence[Path], name: str) -> str:
+    """The command that compares the evaluations of that name, each once."""
+    places = [folder / "evaluate" / name for folder in sorted(set(folders))]
+    told = [quote(str(place)) for place in places if (place / REPORT).is_file()]
+    more = " …" if len(told) > SHOWN_PLACES else ""
+    return f"medimg compare {' '.join(told[:SHOWN_PLACES])}{more}"
+
+
+def read_entry(folder: Path, split: str, shelf: Shelf, beside: Sequence[Path] = ()) -> Entry:
     """A run and its evaluation, or an evaluation that stands alone.
 
+    Args:
+        beside: all the runs of the comparison.
     Raises:
         MedimgError: why it can't be compared.
     """
@@ -266,7 +286,7 @@ def read_entry(folder: Path, split: str, shelf: Shelf) -> Entry:
             raise InputError(f"it is an evaluation of {report['result'].get('split')}, not {split}")
         return entry_of(folder, None, folder, report, shelf)
     own = (report.get("dataset") or {}).get("fingerprint")
-    place, evaluation = latest_evaluation(folder, own, split)
+    place, evaluation = latest_evaluation(folder, own, split, beside)
     return entry_of(folder, report, place, evaluation, shelf)
 
 
@@ -450,7 +470,7 @@ def read_all(
     refused: list[dict[str, str]] = []
     for name, folder in zip(unique_names(folders), folders, strict=True):
         try:
-            entries.append(replace(read_entry(folder, split, shelf), name=name))
+            entries.append(replace(read_entry(folder, split, shelf, folders), name=name))
         except MedimgError as error:
             why = error.message if not error.hint else f"{error.message}; {error.hint}"
             refused.append({"run": name, "why": why})

@@ -240,6 +240,39 @@ def test_formats(medimg, runs):
     assert as_json["result"]["runs"][0]["name"] == rows[0]["run"]
 
 
+def test_nothing_is_glued_to_a_table_in_markdown(medimg, drawn):
+    """A line right under a table would be one of its rows."""
+    labels, scores = drawn
+    for seed in range(2):
+        fabricate(f"a{seed}", scores(1), labels, seed=seed)
+        fabricate(f"b{seed}", scores(0.2), labels, seed=seed, learning_rate=0.1)
+    line = ("compare", *sorted(map(str, Path("runs").iterdir())), *QUICK)
+    told = medimg(*line, "--format", "md").out
+    lines = told.splitlines()
+    under = [b for a, b in zip(lines, lines[1:], strict=False) if a.startswith("|")]
+    assert all(not b or b.startswith("|") for b in under), under
+    assert "\n\nSD over seeds is how much training varies;" in told
+    assert "\n\n\\* best in auroc   ≈ can't be told from the best" in told
+    assert "\n\nlooks: how often this test part had been looked at by then" in told
+    table = medimg(*line).out
+    assert "\n* best in auroc   ≈ can't be told from the best" in table
+    few = medimg(*line, "--format", "md", "--top", "3").out
+    assert "… and 1 more run in the report (--top 0 shows all)" in few
+
+
+def test_a_name_of_evaluations_given_as_a_part(medimg, runs):
+    """Other data lie under the name of the evaluation; their part is called test."""
+    for name in ("one", "two"):
+        shutil.copytree(f"runs/{name}/evaluate/test", f"runs/{name}/evaluate/test-labels")
+    line = ("compare", "runs/one", "runs/two")
+    answer = medimg(*line, "--split", "test-labels", "--json")
+    assert answer.code == 1
+    (told,) = {row["why"] for row in answer.report["result"]["refused"]}
+    command = "medimg compare runs/one/evaluate/test-labels runs/two/evaluate/test-labels"
+    assert told == (f"test-labels is no part of its data but the name of an evaluation; {command}")
+    assert medimg(*command.split()[1:], *QUICK).code == 0
+
+
 def test_the_tables_lie_beside_the_report(medimg, runs):
     assert medimg("compare", "runs/one", "runs/two", *QUICK, "--name", "c").code == 0
     result = json.loads(Path("runs/c/report.json").read_text())["result"]
