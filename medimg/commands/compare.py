@@ -359,11 +359,12 @@ def say_seeds(job: Job, result: dict[str, Any], metrics: list[str], style: str) 
 
 def heading(result: dict[str, Any]) -> str:
     """What the runs were compared on."""
+    from medimg.core.index import counted
+
     counts = ", ".join(f"{name}: {count:,}" for name, count in result["classes"].items())
-    patients = f" of {result['patients']:,} patients" if result["patients"] else ""
-    text = (
-        f"{len(result['runs']):,} runs on the same {result['samples']:,} {result['split']} images"
-    )
+    patients = f" of {counted(result['patients'], 'patient')}" if result["patients"] else ""
+    images = counted(result["samples"], f"{result['split']} image")
+    text = f"{counted(len(result['runs']), 'run')} on the same {images}"
     same = {key: {row[key] for row in result["runs"]} for key in ("model", "backend")}
     alike = " with ".join(str(*found) for found in same.values() if len(found) == 1 and any(found))
     return f"{text}{patients} ({counts})" + (f"; all are {alike}" if alike else "")

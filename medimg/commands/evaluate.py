@@ -271,6 +271,7 @@ def alarms_of(work: Work, result: dict[str, Any]) -> list[Finding]:
 
 
 def say(job: Job, work: Work, result: dict[str, Any]) -> None:
+    from medimg.core.index import counted
     from medimg.reports.evaluation_text import (
         bootstrap_line,
         calibration_line,
@@ -282,10 +283,10 @@ def say(job: Job, work: Work, result: dict[str, Any]) -> None:
         temperature_lines,
     )
 
-    patients = f" of {result['groups']:,} patients" if result["groups"] else ""
+    patients = f" of {counted(result['groups'], 'patient')}" if result["groups"] else ""
     job.say(
         f"{work.subject.name} on {work.data.index.name}, {result['split']}: "
-        f"{result['images']:,} images{patients}"
+        f"{counted(result['images'], 'image')}{patients}"
     )
     for line in (work.external or {}).get("differences", ()):
         job.say(f"Unlike training: {line}")

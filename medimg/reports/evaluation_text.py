@@ -69,6 +69,8 @@ def patient_table(by_group: Mapping[str, Any]) -> str:
     from tabulate import tabulate
 
     if by_group["groups"] < 2:
+        if not by_group["left_out"]:
+            return f"By patient: {counted(by_group['groups'], 'patient')}: no metrics of patients"
         return (
             f"By patient: {counted(by_group['left_out'], 'patient has', 'patients have')} images "
             f"of several classes, {by_group['groups']} has a class of its own: no metrics of "
@@ -81,7 +83,9 @@ def patient_table(by_group: Mapping[str, Any]) -> str:
     table = tabulate(
         rows, headers=["by patient", "value", "95 % interval", "method"], disable_numparse=True
     )
-    return f"{table}\n{by_group['groups']} patients{left}; {by_group['rule'].split(';')[0]}"
+    return (
+        f"{table}\n{counted(by_group['groups'], 'patient')}{left}; {by_group['rule'].split(';')[0]}"
+    )
 
 
 def shown(cell: Mapping[str, Any]) -> str:

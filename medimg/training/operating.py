@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from medimg.core.errors import InputError, Refused, UsageError
+from medimg.core.index import counted
 from medimg.core.operating import Operating
 from medimg.core.runs import Predictions
 from medimg.core.types import Finding
@@ -231,8 +232,9 @@ def refuse_patients(threshold: Mapping[str, Any], val: Predictions, evaluated: P
         return
     again = [p for p, g in zip(evaluated.paths, evaluated.groups, strict=True) if g in both]
     message = (
-        f"{len(both):,} patients of {evaluated.split}, with {len(again):,} of its "
-        f"{len(evaluated.paths):,} images, are among the validation patients that "
+        f"{counted(len(both), 'patient')} of {evaluated.split}, with {len(again):,} of its "
+        f"{len(evaluated.paths):,} images, {'is' if len(both) == 1 else 'are'} among the "
+        "validation patients that "
         f"{in_words(threshold)} on, the first {min(both)}: that would be choosing it on "
         f"{evaluated.split}"
     )

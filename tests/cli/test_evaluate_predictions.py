@@ -378,6 +378,23 @@ def test_a_threshold_chosen_on_the_patients_of_test_is_refused(judged, one_datas
         assert (found["severity"], found["count"]) == ("error", 40)
 
 
+def test_one_patient_is_told_in_the_singular(judged, one_dataset):
+    data, rows = one_dataset
+    line = ("-o", "group=patient", "--positive", "b")
+    table = list(csv.DictReader(data.open()))
+    few = [{**r, "patient": "p" if n < 3 else f"{r['split']}{n}"} for n, r in enumerate(table)]
+    write(few, str(data))
+    answer = judged(rows, *line, data=data)
+    assert "1 patient of test, with 2 of its 40 images, is among the validation" in answer.err
+    write([{**r, "patient": "p"} for r in table if r["split"] == "test"][-3:], str(data))
+    answer = judged(rows[-6::2], *line, "--threshold", "0.5", data=data)
+    assert answer.code == 0, answer.err
+    told = answer.out + answer.err
+    assert "test: 3 images of 1 patient\n" in told
+    assert "By patient: 1 patient: no metrics of patients" in told
+    assert "the 3 images of test are of 1 patient: intervals" in told
+
+
 def test_other_patients_in_the_table_are_said(judged, one_dataset):
     data, rows = one_dataset
     line = ("-o", "group=patient", "--positive", "b", "--threshold", "0.5", "--json")
