@@ -12,6 +12,8 @@ from typing import Any
 LANGUAGES = ("en", "es")
 HERE = Path(__file__).parent
 NO_BREAK = "\u00a0"
+# what is told in the singular where it is 1
+COUNTS = ("count", "patients", "groups")
 # in translations of messages
 GROUP = re.compile(r"\\(\d)")
 NUMBERED = re.compile(r"{(\d)\|([^|{}]*)\|([^|{}]*)}")
@@ -65,12 +67,15 @@ class Words:
         return LANGUAGES.index(self.language)
 
     def __call__(self, key: str, **values: Any) -> str:
-        """A phrase of words.yaml, filled in.
+        """A phrase of words.yaml, filled in; where it counts one patient, the one in the singular.
 
         Raises:
             KeyError: there is none.
         """
-        return table("words")[key][self.place].format(**values)
+        known = table("words")
+        alone = any(str(values.get(name)) == "1" for name in COUNTS)
+        found = known.get(f"{key}.one", known[key]) if alone else known[key]
+        return found[self.place].format(**values)
 
     def either(self, key: str, otherwise: str) -> str:
         """A phrase, or what stands for it where there is none (a stranger's metric)."""

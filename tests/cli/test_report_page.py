@@ -90,7 +90,7 @@ def test_a_patient_in_two_parts_is_an_error(page, runs):
     moved = next(r for r in rows if r[3] == "test")
     moved[2] = patient
     file.write_text("\n".join(",".join(r) for r in rows) + "\n")
-    assert "1 patients are in two parts or more" in text_of(page())
+    assert "1 patient is in two parts or more" in text_of(page())
 
 
 def test_images_that_training_saw_stand_in_the_headline_and_on_the_card(page, runs):

@@ -48,6 +48,20 @@ def test_every_phrase_stands_in_both_languages():
         assert english != spanish or len(re.findall(r"[a-z]{3,}", PLACES.sub("", english))) < 3, key
 
 
+def test_one_patient_is_told_in_the_singular():
+    english, spanish = Words("en"), Words("es")
+    assert english.images(4, 1) == "4 images of 1 patient"
+    assert english.images(4, 2) == "4 images of 2 patients"
+    assert spanish.images(4, 1) == "4 imágenes de 1 paciente"
+    assert english("say.leak", count="1").startswith("1 patient is in two parts")
+    assert spanish("say.leak", count="11").startswith("11 pacientes están en dos")
+    known = table("words")
+    for key in [k for k in known if k.endswith(".one")]:
+        for one, several in zip(known[key], known[key.removesuffix(".one")], strict=True):
+            assert sorted(PLACES.findall(one)) == sorted(PLACES.findall(several)), key
+            assert not re.search(r"} (?:patients|pacientes)\b", one), key
+
+
 def test_every_phrase_that_is_used_is_there():
     used = set()
     for file in [*SOURCES.rglob("*.py"), *SOURCES.glob("templates/*")]:
