@@ -76,6 +76,12 @@ def test_the_numbers_are_those_of_the_evaluation(page, runs):
     assert "phantoms: drawn by code" in seen.lower()
 
 
+def test_the_headlines_interval_names_its_method(page, runs):
+    report = json.loads((runs / "one/evaluate/test/report.json").read_text())
+    method = report["result"]["metrics"]["auroc"]["method"]
+    assert f"95 % interval: {method}." in text_of(page())
+
+
 def test_the_split_is_said_by_patient(page):
     seen = text_of(page())
     assert "No patient is in two parts." in seen

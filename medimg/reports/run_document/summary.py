@@ -12,8 +12,7 @@ from medimg.reports.study import Study
 
 def headline(study: Study, words: Words) -> tuple[str, Tone]:
     """The one sentence of the report."""
-    cells = study.evaluated.get("metrics") or {}
-    name = next((n for n in ("auroc", "accuracy") if (cells.get(n) or {}).get("value")), None)
+    name, cells = told_of(study), study.evaluated.get("metrics") or {}
     if name is None:
         return words("say.not_evaluated"), "warning"
     part = study.evaluated.get("split")
@@ -30,6 +29,12 @@ def headline(study: Study, words: Words) -> tuple[str, Tone]:
         "error" if "error" in severities else "warning" if "warning" in severities else "ok"
     )
     return told, tone
+
+
+def told_of(study: Study) -> str | None:
+    """The metric of the headline; None where there is none to tell."""
+    cells = study.evaluated.get("metrics") or {}
+    return next((n for n in ("auroc", "accuracy") if (cells.get(n) or {}).get("value")), None)
 
 
 def headline_key(study: Study) -> str:
@@ -58,6 +63,9 @@ def remarks(study: Study, words: Words) -> Iterator[Text]:
         yield Text(words("say.problems", what=what), "error" if errors else "warning")
     if not study.evaluation:
         yield Text(words("say.evaluate_next"), "note", f"medimg evaluate {study.folder}")
+    cell = (study.evaluated.get("metrics") or {}).get(told_of(study)) or {}
+    if cell.get("ci95") and cell.get("method"):
+        yield Text(words("say.interval_by", method=words.phrase(cell["method"])), "soft")
     if majority := majority_line(study, words):
         yield Text(majority, "soft")
     yield Text(words("page.not_for_diagnosis"), "soft")
