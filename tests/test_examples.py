@@ -41,6 +41,7 @@ def test_no_example_was_tuned_on_the_test_part():
         assert read_recipe(file)["augment"] != "chest-xray-exposure"
 
 
+@pytest.mark.slow
 def test_pneumoniamnist_looks_at_test_only_when_told(phantoms, tmp_path):
     """Its script, on a second's training; a second call trains and evaluates nothing again."""
     (tmp_path / "quick.yaml").write_text("backend: linear\nimage_size: 32\nepochs: 2\n")

@@ -207,6 +207,7 @@ print(json.dumps([len(plan.parents), peak() - before, time.perf_counter() - star
 """
 
 
+@pytest.mark.slow
 def test_two_hundred_thousand_images_take_little_memory_and_time():
     answer = subprocess.run(
         [sys.executable, "-c", BIG], capture_output=True, text=True, timeout=120, check=True

@@ -20,6 +20,12 @@ from medimg.checks.shortcut import (
 from medimg.core.checking import CheckContext, NotApplicable
 
 
+@pytest.fixture(autouse=True)
+def small_forest(monkeypatch):
+    """A third of the trees tell what is planted here as well, and sooner."""
+    monkeypatch.setattr("medimg.checks.shortcut.TREES", 20)
+
+
 @pytest.fixture
 def two_classes(noise):
     """60 noise pictures of 96 px a class; nothing tells the classes apart."""

@@ -44,6 +44,7 @@ def test_the_walk_on_phantoms(medimg, small):
     assert Path("medimg-demo/runs/compare/report.json").is_file()
 
 
+@pytest.mark.slow
 def test_other_data_are_left_as_they_are_and_runs_go_where_out_says(medimg, small, phantoms):
     before = {f: f.stat().st_mtime_ns for f in phantoms.rglob("*")}
     line = ("demo", "--data", phantoms, "--backend", "linear", "--out", "demoruns")

@@ -176,6 +176,7 @@ def test_three_kills_leave_no_trace(tmp_path, monkeypatch, phantoms):
     assert_same_run(Path("runs/cut"), Path("runs/whole"))
 
 
+@pytest.mark.slow
 def test_kills_while_a_frozen_backbone_is_asked_and_its_head_trained(
     tmp_path, monkeypatch, phantoms
 ):

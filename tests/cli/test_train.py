@@ -80,6 +80,7 @@ def test_data_of_several_classes_have_no_threshold(train, draw_folder):
     assert "sensitivity" not in answer.report["result"]["metrics"]
 
 
+@pytest.mark.slow
 def test_a_file_name_that_is_no_utf8_passes_through_every_step(medimg, train, draw_folder):
     data = draw_folder("d", EVEN)
     name = data / "train" / "SICK" / os.fsdecode(b"r\xe9sum\xe9.png")

@@ -198,6 +198,7 @@ def test_no_more_pictures_are_held_than_fit(monkeypatch):
     assert found.not_searched.startswith("4 pictures are so much alike")
 
 
+@pytest.mark.slow
 def test_twenty_thousand_pictures_that_look_alike_end():
     hashes = np.random.default_rng(1).integers(0, 2**12, 20_000, dtype=np.uint64)
     pairs, left_out = neighbours(hashes)
@@ -266,6 +267,7 @@ def test_a_pair_is_confirmed_by_the_correlation_asked_for():
         assert pair.confirmed is confirmed
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_distinct_hashes_take_hardly_more_than_ten_times_ten_thousand():
     """Near-linear: comparing all pairs would take a hundred times as long."""
     from time import process_time

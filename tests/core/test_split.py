@@ -267,6 +267,7 @@ def test_nothing_and_one_patient_do_not_crash():
     assert split.distance == pytest.approx(0.3)
 
 
+@pytest.mark.slow
 def test_large_datasets_are_split_in_seconds():
     import time
 
