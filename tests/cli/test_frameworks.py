@@ -20,7 +20,7 @@ VAL = "predictions/val.csv"
 SAMPLES = {
     "chest_xray_kermany": (),
     "idc_breast_histopathology": (),
-    "brain_tumor_mri": ("--allow", "duplicates-across-splits"),
+    "brain_tumor_mri": ("--allow", "duplicates-across-splits,duplicates-across-classes"),
     "covid19_radiography": (),
     "odir_fundus_csv": ("-o", "image=filename", "-o", "label=labels", "-o", "group=ID"),
     "actualmed_covid_csv": (),
