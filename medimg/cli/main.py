@@ -11,6 +11,7 @@ from typing import Any, TextIO
 import click
 
 from medimg import __version__
+from medimg.cli.interrupt import came_of_interrupt, end_at_once, told
 from medimg.core.errors import MedimgError, UsageError, near_misses
 
 EPILOG = "Start with: medimg verify ./chest_xray   or, without data: medimg demo"
@@ -107,6 +108,8 @@ def run(arguments: list[str] | None = None) -> int:
         code = cli.main(args=arguments, prog_name="medimg", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except MedimgError as error:
+        if came_of_interrupt(error):
+            return told()
         complain(error)
         return error.exit_code
     except click.exceptions.Exit as stop:
@@ -115,11 +118,12 @@ def run(arguments: list[str] | None = None) -> int:
         error.show()
         return 2
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted.", err=True)
-        return 130
+        return told()
     except OSError as error:
         return disk_trouble(error)
-    except Exception:
+    except Exception as error:
+        if came_of_interrupt(error):
+            return told()
         import traceback
 
         traceback.print_exc()
@@ -151,9 +155,13 @@ def printable(stream: Any) -> Any:
 
 
 def main() -> None:
-    """The console script."""
+    """Runs this process's command line and ends it."""
     sys.stdout, sys.stderr = printable(sys.stdout), printable(sys.stderr)
-    sys.exit(run())
+    code = run()
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
+    end_at_once()
+    sys.exit(code)
 
 
 if __name__ == "__main__":
