@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from medimg.core.types import DatasetIndex, Finding, RuntimeInfo
     from medimg.manager import PluginManager
 
+# these print what the reader found among all that they find
+TELL_ALL = ("verify", "inspect")
 COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
@@ -143,7 +145,16 @@ class Job:
         self.subject = index.name
         self.typed = typed(dataset, layout, options or {})
         self.detail(f"Read as layout {index.layout}: {index.reason}")
+        if self.command not in TELL_ALL:
+            self._tell_of_broken_rows(index)
         return index
+
+    def _tell_of_broken_rows(self, index: DatasetIndex) -> None:
+        """What a table lost on the way: its rows are not all there."""
+        for finding in index.findings:
+            if finding.check == "csv-encoding" and finding.severity != "info":
+                self.note(f"{finding.check}: {finding.message}", severity=finding.severity)
+                self.note(f"  {finding.hint}")
 
     def scan(self, index: DatasetIndex) -> Any:
         """One pass over the files, with a bar: path to ScanRecord."""

@@ -1,4 +1,5 @@
-"""Rows with more cells than the header: read where only one way of reading them fits the table."""
+"""Rows with more cells than the header: read where a way of reading them fits the table, else left
+out and named."""
 
 from __future__ import annotations
 
@@ -13,36 +14,52 @@ Line = tuple[int, list[str]]
 # a column whose values stand twice each on average, in so many rows, knows which ones it has
 FEWEST_ROWS, MOST_DISTINCT = 4, 0.5
 MOST_NAMED = 5
+# where more of the rows than this can't be read, the table is not understood
+MOST_LEFT_OUT = 0.05
 
 
 def settled(
     path: Path, columns: int, body: Sequence[Line], delimiter: str
 ) -> tuple[list[Line], list[Finding]]:
-    """The rows, none of them longer than the header, and a warning where one was.
+    """The rows, none of them longer than the header, and warnings where one was.
 
     A row is too long because something stands behind its end, or because a cell that holds the
     delimiter has no quotes. Which of these it is, columns tell whose values stand again and again:
-    what all ways of reading that fit them agree on is read, the rest is blank.
+    what all ways of reading that fit them agree on is read, the rest is blank. A row that no way
+    fits is left out: a label of its cells would be a guess.
 
     Raises:
-        InputError: no way of reading a row fits.
+        InputError: more than a few rows fit no way of reading.
     """
     body = [(line, trimmed(cells, columns)) for line, cells in body]
-    long = [line for line, cells in body if len(cells) > columns]
-    if not long:
+    if not any(len(cells) > columns for _, cells in body):
         return body, []
-    fits = known_values([cells for _, cells in body if len(cells) == columns], columns)
+    whole = [cells for _, cells in body if len(cells) == columns]
+    fits = known_values(whole, columns)
     read: list[Line] = []
-    uncertain = 0
+    left_out: dict[int, list[str]] = {}
+    uncertain: dict[int, bool] = {}
     for line, cells in body:
         if len(cells) > columns:
             ways = [way for way in readings(cells, columns, delimiter) if fitting(way, fits)]
             if not ways or not any(fits):
-                raise too_long(path, columns, len(cells), long, len(body))
+                left_out[line] = cells
+                continue
             cells = agreed(ways)
-            uncertain += "" in cells
+            uncertain[line] = "" in cells
         read.append((line, cells))
-    return read, [remark(path, columns, long, uncertain)]
+    findings = [remark(path, columns, [*uncertain], sum(uncertain.values()))] if uncertain else []
+    if left_out:
+        if not few(len(left_out), len(body), len(whole)):
+            first = next(iter(left_out.values()))
+            raise too_long(path, columns, len(first), [*left_out], len(body))
+        findings.append(not_read(path, columns, [*left_out]))
+    return read, findings
+
+
+def few(left_out: int, rows: int, whole: int) -> bool:
+    """Whether rows are so few that the others are understood without them."""
+    return left_out <= max(1, MOST_LEFT_OUT * rows) and whole >= FEWEST_ROWS
 
 
 def trimmed(cells: list[str], columns: int = 0) -> list[str]:
@@ -103,6 +120,21 @@ def remark(path: Path, columns: int, lines: Sequence[int], uncertain: int) -> Fi
         tuple({"file": path.name, "line": line} for line in lines[:MOST_ITEMS]),
         "A cell that holds the delimiter needs quotes round it; what stands behind the last column "
         "is not read.",
+    )
+
+
+def not_read(path: Path, columns: int, lines: Sequence[int]) -> Finding:
+    """The warning about rows that were left out."""
+    rows = "1 row has" if len(lines) == 1 else f"{len(lines):,} rows have"
+    return Finding(
+        "csv-encoding",
+        "warning",
+        f"{rows} more cells than the header of {path.name} has columns ({columns}), the first in "
+        f"line {lines[0]}, and what is meant can't be told: left out",
+        len(lines),
+        tuple({"file": path.name, "line": line} for line in lines[:MOST_ITEMS]),
+        "A cell that holds the delimiter needs quotes round it; until then the images of such rows "
+        "have no label.",
     )
 
 

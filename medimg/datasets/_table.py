@@ -98,8 +98,8 @@ def read_table(path: Path) -> Table:
     """The table in a CSV file.
 
     Raises:
-        InputError: it can't be read, is no text, has no rows, or a row is longer than the header
-            and can't be read for certain.
+        InputError: it can't be read, is no text, has no rows, or more than a few rows are longer
+            than the header and can't be read for certain.
     """
     text, findings = decoded(path)
     above = lines_above(text, delimiter_of)

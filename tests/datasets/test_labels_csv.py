@@ -208,10 +208,40 @@ def test_what_two_ways_of_reading_say_otherwise_is_blank(dataset):
     assert "in 1 row a cell is read as blank" in found(index, "csv-encoding")[0].message
 
 
+UNCLEAR = "h.png,no or yes, maybe,nh,PA"
+
+
 def test_a_class_that_no_other_row_has_is_not_made_of_a_long_row(dataset):
-    rows = f"image,label,note,view\n{VIEWS}h.png,no or yes, maybe,nh,PA\n"
-    with pytest.raises(InputError, match="can't be told: line 9"):
-        read(dataset(EIGHT, labels=rows))
+    """Its row is named and left out; the others are read as if it were not there."""
+    root = dataset(EIGHT, labels=f"image,label,note,view\n{VIEWS}{UNCLEAR}\n")
+    index = read(root)
+    (finding,) = found(index, "csv-encoding")
+    assert (finding.severity, finding.count) == ("warning", 1)
+    assert "can't be told" in finding.message and "left out" in finding.message
+    assert finding.items == ({"file": "labels.csv", "line": 9},)
+    assert "needs quotes" in finding.hint
+    without = read(dataset(EIGHT, labels=f"image,label,note,view\n{VIEWS}"))
+    assert index.samples == without.samples and len(index) == 7
+    assert "im/h.png" not in {s.path for s in index.samples}
+
+
+def test_rows_that_are_read_and_left_out_are_told_apart(dataset):
+    rows = VIEWS + UNCLEAR + "\nh.png,no,one, two,PA\n"
+    index = read(dataset(EIGHT, labels=f"image,label,note,view\n{rows}"), label="label")
+    lines = {f.message.rpartition(": ")[2]: [i["line"] for i in f.items]
+             for f in found(index, "csv-encoding")}  # fmt: skip
+    assert lines == {"read as the other rows have it": [10], "left out": [9]}
+
+
+def test_a_table_with_many_rows_that_are_too_long_is_not_understood(dataset):
+    many = "".join(f"{n}.png,{'yes' if n % 2 else 'no'},n{n}\n" for n in range(57))
+    broken = "57.png,odd, one,n\n58.png,odd, two,n\n59.png,odd, three,n\n"
+    names = [f"im/{n}.png" for n in range(100)]
+    index = read(dataset(names, labels=f"image,label,note\n{many}{broken}"))
+    assert len(index) == 57 and found(index, "csv-encoding")[0].count == 3
+    few = "".join(many.splitlines(keepends=True)[:20])
+    with pytest.raises(InputError, match="3 rows have.* can't be told: lines 22, 23, 24"):
+        read(dataset(names, labels=f"image,label,note\n{few}{broken}"))
 
 
 def test_a_column_that_has_no_heading_is_told(dataset):
