@@ -63,7 +63,8 @@ def odd_ones(
     """
     if len(samples) < FEWEST:
         context.not_applicable(f"it takes {FEWEST} readable images to tell what is odd")
-    values = np.array([measure(context.record(s)) for s in samples], dtype=np.float64)
+    records = context.scan
+    values = np.array([measure(records[s.path]) for s in samples], dtype=np.float64)
     scale = np.log(values) if log else values
     floor = float(np.log(least)) if log else least
     whole = distances(scale, spreads, floor)
@@ -80,11 +81,11 @@ def own_class(
     samples: Sequence[Sample], scale: np.ndarray, spreads: float, floor: float
 ) -> np.ndarray:
     """Float[N]: distances from each sample's own class; infinite in classes that are too small."""
-    places: dict[str | None, list[int]] = {}
-    for place, sample in enumerate(samples):
-        places.setdefault(sample.label, []).append(place)
+    numbers: dict[str | None, int] = {}
+    classes = np.array([numbers.setdefault(s.label, len(numbers)) for s in samples])
+    order, sizes = np.argsort(classes, kind="stable"), np.bincount(classes)
     found = np.full(len(samples), np.inf)
-    for own in places.values():
+    for own in np.split(order, np.cumsum(sizes)[:-1]):
         if len(own) >= FEWEST:
             found[own] = distances(scale[own], spreads, floor)
     return found

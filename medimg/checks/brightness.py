@@ -23,7 +23,7 @@ def check(
         factor: how many times darker than the median a picture has to be, or nearer to white.
         white: by how much its share of white pixels has to exceed the median's, of 1.
     """
-    far = partial(odd_ones, context, filled_ones(context), spreads=spreads)
+    far = partial(odd_ones, context, context.once(filled_ones), spreads=spreads)
     dark = [o for o in far(light, least=factor, log=True) if o.low]
     bright = [o for o in far(shade, least=factor, log=True) if o.low]
     burnt = [o for o in far(white_share, least=white) if not o.low]

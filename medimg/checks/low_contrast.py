@@ -15,7 +15,7 @@ def check(context: CheckContext, *, spreads: float = 4.5, factor: float = 1.5) -
         spreads: robust standard deviations below the median that are far.
         factor: how many times fewer grey levels than the median it has to have.
     """
-    samples = filled_ones(context)
+    samples = context.once(filled_ones)
     odd = odd_ones(context, samples, levels, spreads=spreads, least=factor, log=True)
     flat = [o for o in odd if o.low]
     if not flat:

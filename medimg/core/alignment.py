@@ -6,7 +6,7 @@ frequencies) is computed once and not once a pair; what is left of a pair are a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from itertools import product
 
@@ -21,7 +21,9 @@ AT_ONCE, PAIRS_AT_ONCE = 64, 256
 LEAST = 1e-6
 # a thumbnail's middle is moved down and right from the upper left corner, by half pixels: on one
 # axis each step lies on a whole one or between two
-HALF_STEPS: dict[float, tuple[int, ...]] = {0: (0,), 0.5: (0, 1), 1: (1,), 1.5: (1, 2), 2: (2,)}
+HALF_STEPS: tuple[tuple[int, ...], ...] = ((0,), (0, 1), (1,), (1, 2), (2,))
+# Float32[5, 3]: the mean of what each step lies on
+BETWEEN = np.array([[(p in on) / len(on) for p in range(3)] for on in HALF_STEPS], np.float32)
 
 
 def thumbnails_moved(
@@ -34,52 +36,62 @@ def thumbnails_moved(
         pairs: Int64[P, 2], places in it; turned: Bool[P], the second is looked at in a mirror.
     """
     best = np.full(len(pairs), -1, np.float32)
-    steps = {
-        moved: list(product(*(HALF_STEPS[step] for step in moved)))
-        for moved in product(HALF_STEPS, repeat=2)
-    }
     seconds, places = np.unique(pairs[:, 1], return_inverse=True)
-    lengths = {moved: np.empty(len(seconds), np.float32) for moved in steps}
+    lengths = np.empty((len(seconds), len(HALF_STEPS), len(HALF_STEPS)), np.float32)
     # hundreds of thousands of thumbnails are bytes all through: as floats only a few at a time
     for start in range(0, len(seconds), at_once):
         part = slice(start, start + at_once)
-        pictures = small[seconds[part]].astype(np.float32)
-        for moved, between in steps.items():
-            lengths[moved][part] = window_lengths(pictures, between)
+        lengths[part] = window_lengths(small[seconds[part]].astype(np.float32))
+    # pairs of one picture stand together: its middle is moved once
+    order = np.argsort(pairs[:, 0], kind="stable")
     for start in range(0, len(pairs), at_once):
-        part = slice(start, start + at_once)
-        mirror = turned[part]
-        seen, middle = small[pairs[part, 1]].astype(np.float32), window(small, (1, 1))
-        middle = centred(middle[pairs[part, 0]].astype(np.float32))
-        middle = middle.reshape(-1, small.shape[1] - 2, small.shape[2] - 2)
+        part = order[start : start + at_once]
+        firsts, own = np.unique(pairs[part, 0], return_inverse=True)
+        seen, mirror = small[pairs[part, 1]].astype(np.float32), turned[part]
         seen[mirror] = seen[mirror][:, :, ::-1]
-        whole = {
-            place: np.einsum("ijk,ijk->i", middle, window(seen, place))
-            for place in product(range(3), repeat=2)
-        }
-        for moved, between in steps.items():
-            # a picture between two pixels is their mean, and so is its product
-            reached = np.mean([whole[place] for place in between], axis=0)
-            length = lengths[moved][places[part]]
-            if mirror.any():
-                back = lengths[moved[0], 2 - moved[1]][places[part]]
-                length = np.where(mirror, back, length)
-            np.maximum(best[part], reached / length, out=best[part])
+        whole = np.matmul(moved_middles(small[firsts])[own], seen.reshape(len(part), -1, 1))
+        # a picture between two pixels is their mean, and so is its product
+        reached = BETWEEN @ whole.reshape(-1, 3, 3) @ BETWEEN.T
+        length = lengths[places[part]]
+        length[mirror] = length[mirror][:, :, ::-1]
+        best[part] = (reached / length).max(axis=(1, 2))
     return best
 
 
-def window(pictures: np.ndarray, place: tuple[int, ...]) -> np.ndarray:
-    """[N, h-2, w-2] of [N, h, w]; a middle's place is (1, 1)."""
-    (down, right), (height, width) = place, pictures.shape[1:]
-    return pictures[:, down : down + height - 2, right : right + width - 2]
+def moved_middles(small: np.ndarray) -> np.ndarray:
+    """Float32[N, 9, h·w] of UInt8[N, h, w]: each one's middle at each place, zeros around it."""
+    tall, wide = small.shape[1] - 2, small.shape[2] - 2
+    middles = centred(small[:, 1:-1, 1:-1].astype(np.float32)).reshape(-1, tall, wide)
+    frames = np.zeros((len(small), 9, *small.shape[1:]), np.float32)
+    for place, (down, right) in enumerate(product(range(3), repeat=2)):
+        frames[:, place, down : down + tall, right : right + wide] = middles
+    return frames.reshape(len(small), 9, -1)
 
 
-def window_lengths(pictures: np.ndarray, between: Sequence[tuple[int, ...]]) -> np.ndarray:
-    """Float32[N]: root of the sum of squares about its mean, of each picture's moved window."""
-    flat = np.mean([window(pictures, place) for place in between], axis=0, dtype=np.float32)
-    flat = flat.reshape(len(pictures), -1)
-    flat -= flat.mean(axis=1, keepdims=True)
-    return np.maximum(np.sqrt(np.einsum("ij,ij->i", flat, flat)), LEAST)
+def window_lengths(pictures: np.ndarray) -> np.ndarray:
+    """Float32[N, 5, 5] of Float32[N, h, w]: root of the sum of squares about its mean, of each
+    window two smaller, moved by half pixels down and right."""
+    tall, wide = pictures.shape[1] - 2, pictures.shape[2] - 2
+    # without the mean little is lost where squares are subtracted
+    pictures = pictures - pictures.mean(axis=(1, 2), keepdims=True)
+    found = np.empty((len(pictures), len(HALF_STEPS), len(HALF_STEPS)), np.float32)
+    for down, right in product((0, 1), repeat=2):
+        between = pictures if not down else (pictures[:, 1:] + pictures[:, :-1]) / 2
+        if right:
+            between = (between[:, :, 1:] + between[:, :, :-1]) / 2
+        rows, columns = windows(between.shape[1], tall), windows(between.shape[2], wide).T
+        sums, squares = rows @ between @ columns, rows @ (between * between) @ columns
+        found[:, down::2, right::2] = np.sqrt(
+            np.maximum(squares - sums**2 / (tall * wide), LEAST**2)
+        )
+    return found
+
+
+@cache
+def windows(length: int, size: int) -> np.ndarray:
+    """Float32[length - size + 1, length]: which of a row lie in the window at each place."""
+    places = np.arange(length) - np.arange(length - size + 1)[:, None]
+    return ((places >= 0) & (places < size)).astype(np.float32)
 
 
 def centred(pixels: np.ndarray) -> np.ndarray:
