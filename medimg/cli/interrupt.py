@@ -46,6 +46,9 @@ def press_later() -> None:
     import time
 
     time.sleep(LATER_S)
+    minded = sys.modules.get("medimg.core.interrupts")
+    if minded:
+        minded.Interrupts.repeated = True
     _thread.interrupt_main()
 
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import click
 
 from medimg import __version__
-from medimg.cli.interrupt import came_of_interrupt, end_at_once, told
+from medimg.cli.interrupt import EXIT_CODE, came_of_interrupt, end_at_once, told
 from medimg.core.errors import MedimgError, UsageError, near_misses
 
 EPILOG = "Start with: medimg verify ./chest_xray   or, without data: medimg demo"
@@ -160,6 +160,9 @@ def main() -> None:
     code = run()
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.flush()
+    if code == EXIT_CODE:
+        # a thread or a process of a pool that was cut short may wait for ever, and Python for it
+        os._exit(code)
     end_at_once()
     sys.exit(code)
 

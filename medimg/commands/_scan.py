@@ -11,9 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from medimg.commands._job import Job
+    from medimg.core.interrupts import Interrupts
     from medimg.core.scan import ScanRecord
     from medimg.core.scan_cache import ScanCache, Stamp
     from medimg.core.types import DatasetIndex
+
+# records written to the cache at once while files are read: what is not written by then is when
+# somebody interrupts, and waits
+KEPT_TOGETHER = 2_000
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ def scan_dataset(
     job: Job,
     index: DatasetIndex,
     cache: ScanCache,
+    interrupts: Interrupts,
     stamps: Mapping[str, Stamp] | None = None,
     *,
     read_all: bool = False,
@@ -76,6 +82,7 @@ def scan_dataset(
     """Reads what the cache does not know. An interrupt leaves what is done so far.
 
     Args:
+        interrupts: minds them.
         stamps: what the cache gives for all images, where that is known already.
         read_all: read every file, and put the cache right.
     """
@@ -83,24 +90,26 @@ def scan_dataset(
 
     started = time.perf_counter()
     paths = list(dict.fromkeys(s.path for s in index.samples))
+    # taken before reading: a file that changes meanwhile is read again next time
+    known_stamps = dict(stamps or {})
     known: dict[str, ScanRecord] = {}
     read: dict[str, ScanRecord] = {}
-    try:
-        # taken before reading: a file that changes meanwhile is read again next time
-        stamps = cache.stamps(paths) if stamps is None else stamps
-        known = {} if read_all else cache.records(paths, stamps)
+    to_keep: dict[str, ScanRecord] = {}
+
+    def look() -> None:
+        if stamps is None:
+            known_stamps.update(cache.stamps(paths))
+        known.update({} if read_all else cache.records(paths, known_stamps))
         wanted = [p for p in paths if p not in known]
         with job.progress("Reading images", len(wanted)) as bar:
             for path, record in scan_paths(wanted, index.source, bar.update):
-                read[path] = record
-    except KeyboardInterrupt:
-        done = len(known) + len(read)
-        job.note(
-            f"Interrupted after {done:,} of {len(paths):,} images"
-            + (": the report will be about those." if done else ", before any was read."),
-            severity="warning",
-        )
-    cache.keep(read, stamps or {})
+                read[path] = to_keep[path] = record
+                if len(to_keep) >= KEPT_TOGETHER:
+                    cache.keep(to_keep, known_stamps)
+                    to_keep.clear()
+
+    interrupts.leave_off(look)
+    cache.keep(to_keep, known_stamps)
     found = known | read
     records = {p: found.get(p, NOT_READ) for p in paths}
     seconds = time.perf_counter() - started

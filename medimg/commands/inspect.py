@@ -253,6 +253,7 @@ def command(
     """
     from medimg.commands._scan import scan_dataset
     from medimg.core.index import fingerprint
+    from medimg.core.interrupts import Interrupts
     from medimg.core.scan_cache import ScanCache
 
     job = Job("inspect", **common)
@@ -260,8 +261,10 @@ def command(
         # a misspelt name is told before anything is read
         job.manager.registry().augmentation(str(augment))
     index = with_some_positive(job, job.open(dataset, layout, options, positive))
-    scanned = scan_dataset(job, index, ScanCache(index.source), read_all=no_cache)
-    if scanned.missing:
+    with Interrupts() as interrupts:
+        cache = ScanCache(index.source)
+        scanned = scan_dataset(job, index, cache, interrupts, read_all=no_cache)
+    if interrupts.pressed:
         raise KeyboardInterrupt
     records = scanned.records
     result = inspect_dataset(index, records)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,8 +22,9 @@ from medimg.commands._options import (
 if TYPE_CHECKING:
     from medimg.commands._scan import Scanned
     from medimg.core.checking import CheckContext, Checked
+    from medimg.core.interrupts import Interrupts
     from medimg.core.scan_cache import Judged
-    from medimg.core.types import DatasetIndex, Finding
+    from medimg.core.types import DatasetIndex, Finding, Sample
 
 PAGE = "page.html"
 # who pressed Ctrl-C does not wait for pictures
@@ -82,19 +84,19 @@ def verify(
     checks: Checks,
     wanted: Callable[[str], bool] = lambda name: True,
     outcomes: dict[str, Checked] | None = None,
+    interrupts: Interrupts | None = None,
 ) -> Verified:
     """Runs the checks over a scanned dataset.
 
     Args:
         wanted: whether a check that the layout's reader makes was asked for, by its name.
         outcomes: what they said of it before, where it has not changed.
+        interrupts: minds them; without it an interrupt ends all.
     """
     from medimg.core.checking import RANK, run_checks
 
     if outcomes is None:
-        outcomes = run_checks(
-            checks, context, lambda name: not wanted(name), outlast_interrupt=True
-        )
+        outcomes = run_checks(checks, context, lambda name: not wanted(name), interrupts)
     outcomes = {name: c for name, c in outcomes.items() if name in checks or wanted(name)}
     findings = [f for outcome in outcomes.values() for f in outcome.findings]
     findings.sort(key=lambda f: (RANK[f.severity], f.check))
@@ -315,6 +317,7 @@ def command(
     from medimg.commands._scan import scan_dataset, unchanged
     from medimg.core.checking import READER_CHECKS, CheckContext, PartialScan
     from medimg.core.errors import UsageError
+    from medimg.core.interrupts import Interrupts
     from medimg.core.scan_cache import ScanCache, judged_key
     from medimg.core.split import apply_splits_file
     from medimg.reports.findings import say_dataset, say_findings, say_fine
@@ -342,50 +345,61 @@ def command(
     except KeyboardInterrupt:
         job.note("Interrupted before a file was read: no report was written.", severity="warning")
         raise
-    if judged:
-        scanned = unchanged(index, cache, stamps)
-    else:
-        scanned = scan_dataset(job, index, cache, stamps, read_all=no_cache)
-    records = scanned.records
-    seen = PartialScan(records, scanned.missing) if scanned.missing else records
-    context = CheckContext(index, seen, own, card)
-    verified = verify(context, checks, wanted, judged.outcomes if judged else None)
-    if judged is None and not scanned.missing:
-        judged = judged_now(index, scanned, verified)
-        if scanned.all_read:
-            cache.keep_judged(key, judged)
-    if accepted is not None and baseline:
-        verified = verified.beside(accepted)
-        warn_of_another(job, baseline, index)
-    say_dataset(job.say, index)
-    say_findings(job.say, verified.findings, typed(dataset, layout, options))
-    say_fine(job.say, verified.checks)
-    say_summary(job, verified, scanned)
-    partial = bool(scanned.missing or verified.not_run)
-    if partial:
-        say_partial(job, verified, scanned, write_clean)
-        write_clean = None
-    elif write_clean:
-        write_clean_index(job, context, write_clean, verified)
-    else:
-        job.say(next_step(typed(dataset, layout, options), verified))
-    print_of_it = judged.fingerprint if judged else None
-    finish(job, index, verified, scanned, print_of_it, write_clean, baseline, html)
-    if partial:
+    # from here on a report is left, whenever somebody interrupts
+    with Interrupts() as interrupts:
+        if judged:
+            scanned = unchanged(index, cache, stamps)
+        else:
+            scanned = scan_dataset(job, index, cache, interrupts, stamps, read_all=no_cache)
+        if scanned.missing:
+            warn_of_missing(job, scanned)
+        records = scanned.records
+        seen = PartialScan(records, scanned.missing) if scanned.missing else records
+        context = CheckContext(index, seen, own, card)
+        verified = verify(context, checks, wanted, judged.outcomes if judged else None, interrupts)
+        if judged is None and not scanned.missing:
+            judged = judged_now(index, scanned, verified)
+            if scanned.all_read:
+                cache.keep_judged(key, judged)
+        if accepted is not None and baseline:
+            verified = verified.beside(accepted)
+            warn_of_another(job, baseline, index)
+        say_dataset(job.say, index)
+        say_findings(job.say, verified.findings, typed(dataset, layout, options))
+        say_fine(job.say, verified.checks)
+        say_summary(job, verified, scanned)
+        if scanned.missing or verified.not_run:
+            say_partial(job, verified, scanned)
+        elif not write_clean:
+            job.say(next_step(typed(dataset, layout, options), verified))
+        if write_clean and not write_clean_index(job, context, write_clean, verified, interrupts):
+            write_clean = None
+        print_of_it = judged.fingerprint if judged else None
+        finish(job, index, verified, scanned, print_of_it, write_clean, baseline, html, interrupts)
+    if interrupts.pressed:
         raise KeyboardInterrupt
     if verified.fails(fail_on):
         raise click.exceptions.Exit(1)
 
 
-def say_partial(job: Job, verified: Verified, scanned: Scanned, clean_file: str | None) -> None:
+def warn_of_missing(job: Job, scanned: Scanned) -> None:
+    """How far an interrupted scan came."""
+    paths = len(scanned.records)
+    done = paths - scanned.missing
+    job.note(
+        f"Interrupted after {done:,} of {paths:,} images"
+        + (": the report will be about those." if done else ", before any was read."),
+        severity="warning",
+    )
+
+
+def say_partial(job: Job, verified: Verified, scanned: Scanned) -> None:
     """What an interrupt left undone."""
     from medimg.reports.findings import counted
 
     left = [f"{counted(scanned.missing, 'file')} not read"] if scanned.missing else []
     left += [f"{counted(len(verified.not_run), 'check')} not run"] if verified.not_run else []
     job.say(f"Partial, because it was interrupted: {', '.join(left)}. What is missing may be there")
-    if clean_file:
-        job.note(f"{clean_file} is not written: not all is known", severity="warning")
 
 
 def say_summary(job: Job, verified: Verified, scanned: Scanned) -> None:
@@ -424,6 +438,7 @@ def finish(
     clean_file: str | None,
     baseline: str | None,
     html: bool,
+    interrupts: Interrupts,
 ) -> None:
     """The report, and the page about it."""
     from medimg.core.runs import write_run_splits
@@ -446,14 +461,26 @@ def finish(
         from medimg.reports.html import size_in_words, verify_page, write_page
 
         page = job.folder / PAGE
-        soon = PICTURES_AFTER_INTERRUPT_S if scanned.missing or verified.not_run else None
-        size = write_page(page, verify_page(read_report(report), index, pictures_s=soon))
+        made = verify_page(read_report(report), index, enough=enough_pictures(interrupts))
+        size = write_page(page, made)
         job.say(f"Page: {page} ({size_in_words(size)})")
 
 
-def write_clean_index(job: Job, context: CheckContext, file: str, verified: Verified) -> None:
+def enough_pictures(interrupts: Interrupts) -> Callable[[], bool]:
+    """Whether somebody waits for the page: at once after an interrupt from now on, after a moment
+    where there was one before."""
+    before = interrupts.pressed
+    until = time.monotonic() + PICTURES_AFTER_INTERRUPT_S
+    return lambda: interrupts.pressed and (not before or time.monotonic() > until)
+
+
+def write_clean_index(
+    job: Job, context: CheckContext, file: str, verified: Verified, interrupts: Interrupts
+) -> bool:
     """Writes the CSV file and says what it leaves out, and which errors that does not mend.
 
+    Returns:
+        False where there was an interrupt before it is known what belongs there.
     Raises:
         InputError: nothing is left, or the file can't be written.
     """
@@ -462,7 +489,12 @@ def write_clean_index(job: Job, context: CheckContext, file: str, verified: Veri
     from medimg.core.index import write_index_csv
     from medimg.reports.findings import counted
 
-    kept, words = clean(context)
+    found: list[tuple[list[Sample], list[str]]] = []
+    interrupts.leave_off(lambda: found.append(clean(context)))
+    if not found:
+        job.note(f"{file} is not written: not all is known", severity="warning")
+        return False
+    kept, words = found[0]
     if not kept:
         raise InputError(
             f"no image of {context.index.name} is without an error: {file} is not written",
@@ -494,3 +526,4 @@ def write_clean_index(job: Job, context: CheckContext, file: str, verified: Veri
         )
     # the index is a dataset of its own: what stands in it is what a training run would meet
     job.say(f"Next: medimg {'verify' if left or emptied else 'train'} {typed(file, None, {})}")
+    return True

@@ -19,6 +19,7 @@ from functools import cached_property
 from typing import Any, NoReturn, TypeVar
 
 from medimg.core.errors import PluginError, UsageError
+from medimg.core.interrupts import Interrupts
 from medimg.core.near_copies import NearCopies, NearCopy, find_near_copies
 from medimg.core.scan import ScanRecord
 from medimg.core.types import DatasetIndex, Finding, Sample
@@ -343,27 +344,30 @@ def run_checks(
     checks: Mapping[str, Check],
     context: CheckContext,
     leave_out: Callable[[str], bool] = lambda name: False,
-    *,
-    outlast_interrupt: bool = False,
+    interrupts: Interrupts | None = None,
 ) -> dict[str, Checked]:
     """Each check by name, and what the reader met; one that raises is skipped with its reason.
 
     Args:
         leave_out: tells names of reader's findings that nobody asked for.
-        outlast_interrupt: an interrupt ends the checks that are left and not the report; they are
-            skipped, with `NOT_RUN` as the reason.
+        interrupts: minds them: one ends the checks that are left and not the report; they are
+            skipped, with `NOT_RUN` as the reason. After one before, all have a second.
     """
     met = defaultdict(list)
     for finding in context.index.findings:
         met[finding.check].append(finding)
     outcomes: dict[str, Checked] = {}
-    until = time.monotonic() + CHECKS_AFTER_INTERRUPT_S
-    try:
+    soon = isinstance(context.scan, PartialScan) or bool(interrupts and interrupts.pressed)
+    until = time.monotonic() + CHECKS_AFTER_INTERRUPT_S if soon else None
+
+    def run_all() -> None:
         for name, check in checks.items():
             outcomes[name] = run_in_time(name, check, context, met[name], until)
-    except KeyboardInterrupt:
-        if not outlast_interrupt:
-            raise
+
+    if interrupts:
+        interrupts.leave_off(run_all, after_all=True)
+    else:
+        run_all()
     for name in checks:
         own = met.pop(name, [])
         outcomes.setdefault(name, not_run(own))
@@ -378,14 +382,14 @@ def run_checks(
 
 
 def run_in_time(
-    name: str, check: Check, context: CheckContext, met: list[Finding], until: float
+    name: str, check: Check, context: CheckContext, met: list[Finding], until: float | None
 ) -> Checked:
     """One check's outcome; after an interrupt it is stopped when it takes long.
 
     Args:
-        until: when all checks are to be done then, on the monotonic clock.
+        until: when all checks are to be done then, on the monotonic clock; None without one.
     """
-    if not isinstance(context.scan, PartialScan):
+    if until is None:
         return run_one(name, check, context, met)
     left = until - time.monotonic()
     if left <= 0:

@@ -41,6 +41,8 @@ _busy = _left_off = False
 # the system's numbers of threads that worked here, and how long to wait until they have ended
 _threads: set[int] = set()
 PATIENCE_S, PAUSE_S = 1.0, 0.001
+# who interrupts waits for no picture that is just being decoded
+PATIENCE_AFTER_INTERRUPT_S = 0.3
 
 
 def in_blocks(
@@ -69,14 +71,16 @@ def pieces(
         fewest: paths from which on processes pay.
     """
     blocks = [paths[i : i + block] for i in range(0, len(paths), block)]
-    others = set(multiprocessing.active_children())
+    others, threads = set(multiprocessing.active_children()), set(threading.enumerate())
     # OpenCV's threads are stopped before a process is forked: a child waits for ever for them;
     # silence that is kept all through need not be made for each picture
     with one_thread_a_call(), quiet:
         pool, call = executor(workers or cores(), len(paths), examine_block, fewest)
         with pool:
             try:
-                for some, results in zip(blocks, pool.map(call, blocks), strict=True):
+                with interrupts_waiting():
+                    answers = pool.map(call, blocks)
+                for some, results in zip(blocks, answers, strict=True):
                     yield from zip(some, results, strict=True)
                     if progress:
                         progress(len(some))
@@ -86,6 +90,7 @@ def pieces(
                 pool.shutdown(wait=False, cancel_futures=True)
                 for child in set(multiprocessing.active_children()) - others:
                     stop_work(child)
+                wait_for(set(threading.enumerate()) - threads)
                 raise
 
 
@@ -103,6 +108,27 @@ def executor(
     _inherited = work  # children are born with it, so that it need not be pickled
     context = multiprocessing.get_context("fork")
     return ProcessPoolExecutor(workers, context, initializer=settle), in_child
+
+
+@contextmanager
+def interrupts_waiting() -> Iterator[None]:
+    """Ctrl-C waits: it gets lost where Python forks, and a child that it meets before it is settled
+    is broken, and waited for at the end."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, which does not fork
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def wait_for(threads: set[threading.Thread]) -> None:
+    """Waits a little for threads to end: a pool that ends together with Python may fail at it."""
+    until = time.monotonic() + PATIENCE_AFTER_INTERRUPT_S
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
 
 
 def may_fork() -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -115,7 +115,7 @@ def verify_page(
     thumbnails_px: int = 160,
     most_items: int = 60,
     most_pictures: int = MOST_PICTURES,
-    pictures_s: float | None = None,
+    enough: Callable[[], bool] = lambda: False,
 ) -> str:
     """A finished verify report as a page, with thumbnails of what was found.
 
@@ -127,9 +127,9 @@ def verify_page(
         thumbnails_px: their width and height.
         most_items: items shown of one finding.
         most_pictures: thumbnails on the page; worse findings come first.
-        pictures_s: how long they may take.
+        enough: whether somebody waits for the page: no picture is drawn any more then.
     """
-    pictures = Thumbnails(index, thumbnails_px, most_pictures, pictures_s)
+    pictures = Thumbnails(index, thumbnails_px, most_pictures, enough)
     typed = as_typed(report["invocation"]["settings"])
     ranked = sorted(report["findings"], key=lambda f: list(SEVERITIES).index(f["severity"]))
     sections = [

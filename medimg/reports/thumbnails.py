@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-import math
 import os
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -47,7 +46,7 @@ class Thumbnails:
         index: whose source is read.
         size_px: width and height.
         most: how many are shown at most; the page would grow without bound.
-        seconds: how long they may take; the rest is left out.
+        enough: whether somebody waits for the page: what is not drawn by then is left out.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class Thumbnails:
         index: DatasetIndex,
         size_px: int,
         most: int = MOST_PICTURES,
-        seconds: float | None = None,
+        enough: Callable[[], bool] = lambda: False,
     ) -> None:
         self.index = index
         self.size_px = size_px
@@ -64,7 +63,7 @@ class Thumbnails:
         self.left_out = 0
         self.samples = {s.path: s for s in (*index.unlabelled, *index.samples)}
         self._drawn: dict[str, Thumbnail] = {}
-        self._until = math.inf if seconds is None else time.monotonic() + seconds
+        self._enough = enough
 
     def sample(self, path: str) -> Sample | None:
         """The row of the index; None for a file beside it."""
@@ -96,7 +95,7 @@ class Thumbnails:
         if self.shown >= self.most:
             self.left_out += 1
             return Thumbnail(None, "picture left out: the page has enough of them")
-        if path not in self._drawn and time.monotonic() > self._until:
+        if path not in self._drawn and self._enough():
             self.left_out += 1
             return Thumbnail(None, "picture left out: the command was interrupted")
         if path not in self._drawn:

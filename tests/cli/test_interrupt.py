@@ -62,6 +62,23 @@ def test_an_interrupt_that_an_import_turns_into_an_error_is_one_line(module):
     assert pressed(as_script(), module, press, ["verify", "--list"]) == (130, "Interrupted.\n")
 
 
+def test_an_interrupted_command_waits_for_no_thread():
+    """One of a pool whose lock the interrupt left closed never ends."""
+    code = (
+        "import sys, threading\n"
+        "sys.argv = ['medimg', 'doctor']\n"
+        "import medimg.commands.doctor as doctor\n"
+        "def stuck(*_, **__):\n"
+        "    threading.Thread(target=threading.Event().wait).start()\n"
+        "    raise KeyboardInterrupt\n"
+        "doctor.command.callback = stuck\n" + as_script()
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (130, "\nInterrupted.\n")
+
+
 def test_an_interrupt_at_the_end_prints_nothing_more(tmp_path):
     """What Python clears away at its end is no place to raise it either."""
     at_end = "import atexit, signal; atexit.register(signal.raise_signal, signal.SIGINT)"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from medimg.core import scan
+from medimg.core.interrupts import Interrupts
 from tests.cli.conftest import Answer
 
 
@@ -324,7 +325,7 @@ def test_a_check_that_takes_long_after_an_interrupt_is_stopped(monkeypatch):
 
     started = time.perf_counter()
     outcomes = checking.run_checks(
-        {"slow": slow, "quick": lambda _: []}, context, outlast_interrupt=True
+        {"slow": slow, "quick": lambda _: []}, context, interrupts=Interrupts()
     )
     assert time.perf_counter() - started < 10
     assert outcomes["slow"].reason == checking.NOT_RUN and outcomes["quick"].status == "ok"
@@ -342,7 +343,7 @@ def test_all_checks_together_are_stopped_after_an_interrupt(monkeypatch):
     def runs(scan):
         checks = dict.fromkeys(map(str, range(12)), lambda _: time.sleep(0.1) or [])
         context = checking.CheckContext(index, scan)
-        outcomes = checking.run_checks(checks, context, outlast_interrupt=True)
+        outcomes = checking.run_checks(checks, context, interrupts=Interrupts())
         return [outcomes[name].status for name in checks]
 
     stopped = runs(checking.PartialScan({}, missing=3))

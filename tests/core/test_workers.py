@@ -167,6 +167,39 @@ def test_processes_leave_off_at_an_interrupt():
     assert time.monotonic() - begun < 20
 
 
+PRESSED_AT_A_FORK = """
+import os, signal
+pressed = []
+
+def press():
+    if not pressed:
+        pressed.append(1)
+        os.killpg(os.getpgrp(), signal.SIGINT)
+
+os.register_at_fork({moment}=press)
+from medimg.core.workers import pieces
+try:
+    for _ in pieces([str(n) for n in range(64000)], lambda block: block, workers=2):
+        pass
+    print("went on")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are forked on Linux")
+@pytest.mark.parametrize("moment", ["before", "after_in_parent", "after_in_child"])
+def test_an_interrupt_while_processes_are_forked_is_neither_lost_nor_waited_for(moment):
+    """A terminal's Ctrl-C goes to all processes, also to a child that is only half there."""
+    import subprocess
+
+    line = [sys.executable, "-c", PRESSED_AT_A_FORK.format(moment=moment)]
+    answer = subprocess.run(
+        line, capture_output=True, text=True, timeout=60, start_new_session=True
+    )
+    assert (answer.stdout, answer.stderr) == ("interrupted\n", "")
+
+
 def test_no_process_is_forked_while_a_thread_of_an_earlier_pool_is_ending(monkeypatch):
     """It may still hold one of OpenCV's locks, which nobody would open in the child."""
     in_blocks(PATHS[:3], lengths, workers=2)
