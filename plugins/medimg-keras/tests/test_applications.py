@@ -25,6 +25,8 @@ STAGES = {
     "inceptionv3": ["stem", *(f"mixed{n}" for n in range(11)), "head"],
     "efficientnetb0": ["stem", *(f"block{n}" for n in range(1, 8)), "top", "head"],
 }
+# 188 layers of weights
+LARGE = pytest.param("inceptionv3", marks=pytest.mark.slow)
 SIDE = 80
 SMALL = ModelSpec(
     "keras:MobileNet", "keras:MobileNet", (), ("gap", "fc8"), 32, 32, 3, 3, "own", 0.9
@@ -211,7 +213,7 @@ def take(source, spec):
 
 
 @pytest.mark.parametrize("kind", ["keras", "weights.h5", "h5"])
-@pytest.mark.parametrize("name", ["vgg16", "inceptionv3", "efficientnetb0"])
+@pytest.mark.parametrize("name", ["vgg16", LARGE, "efficientnetb0"])
 def test_files_of_keras_give_keras_own_features(tmp_path, name, kind):
     own, preprocess = keras_own(name)
     network, report = take(written(own, tmp_path, kind), card_spec(name))
@@ -236,7 +238,7 @@ def published(monkeypatch, name, folder, top=False):
     return make(include_top=False, weights="imagenet", input_shape=(SIDE, SIDE, 3)), preprocess
 
 
-@pytest.mark.parametrize("name", ["vgg16", "resnet50", "inceptionv3", "efficientnetb0"])
+@pytest.mark.parametrize("name", ["vgg16", "resnet50", LARGE, "efficientnetb0"])
 def test_imagenet_weights_are_keras_own(tmp_path, monkeypatch, name):
     own, preprocess = published(monkeypatch, name, tmp_path)
     network, report = take("imagenet", card_spec(name))
