@@ -45,16 +45,16 @@ def thumbnails_moved(
     # pairs of one picture stand together: its middle is moved once
     order = np.argsort(pairs[:, 0], kind="stable")
     for start in range(0, len(pairs), at_once):
-        part = order[start : start + at_once]
-        firsts, own = np.unique(pairs[part, 0], return_inverse=True)
-        seen, mirror = small[pairs[part, 1]].astype(np.float32), turned[part]
+        some = order[start : start + at_once]
+        firsts, own = np.unique(pairs[some, 0], return_inverse=True)
+        seen, mirror = small[pairs[some, 1]].astype(np.float32), turned[some]
         seen[mirror] = seen[mirror][:, :, ::-1]
-        whole = np.matmul(moved_middles(small[firsts])[own], seen.reshape(len(part), -1, 1))
+        whole = np.matmul(moved_middles(small[firsts])[own], seen.reshape(len(some), -1, 1))
         # a picture between two pixels is their mean, and so is its product
         reached = BETWEEN @ whole.reshape(-1, 3, 3) @ BETWEEN.T
-        length = lengths[places[part]]
+        length = lengths[places[some]]
         length[mirror] = length[mirror][:, :, ::-1]
-        best[part] = (reached / length).max(axis=(1, 2))
+        best[some] = (reached / length).max(axis=(1, 2))
     return best
 
 
