@@ -67,6 +67,16 @@ class LazyGroup(click.Group):
         commands = manager.commands()
         return manager.resolve(commands[cmd_name]) if cmd_name in commands else None
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MedimgError as error:
+            from medimg.core.as_typed import WORDS, filled
+
+            # the next step can be typed as it stands
+            error.hint = filled(error.hint, ctx.meta.get(WORDS, {}))
+            raise
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         name = click.utils.make_str(args[0])
         from medimg.manager import plugins

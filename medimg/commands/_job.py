@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medimg.commands._options import typed
+from medimg.core.as_typed import WORDS, filled, typed
 from medimg.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,8 +64,10 @@ class Job:
         self.arguments = sys.argv[1:] if arguments is None else arguments
         self.settings = dict((context.params if context else {}) if settings is None else settings)
         self.subject = "run"
-        # DATASET and how it is read, as it stands in commands
-        self.typed = "DATASET"
+        # what stands in commands for DATASET and RUN; the error boundary takes it from the context
+        self.words: dict[str, str] = context.meta.setdefault(WORDS, {}) if context else {}
+        self.words.update(words_of(context.params if context else {}))
+        self._opened = False
         self.report_path: Path | None = None
         self._folder = folder
         self._started = time.perf_counter()
@@ -85,14 +87,14 @@ class Job:
     def say(self, text: str = "") -> None:
         """A line of the result: standard output, or standard error under --json."""
         if not self.quiet:
-            click.echo(text, err=self.as_json)
+            click.echo(filled(text, self.words), err=self.as_json)
 
     def note(self, text: str, severity: str = "info") -> None:
         """A remark on standard error; warnings and errors even when quiet."""
         if self.quiet and severity == "info":
             return
         prefix = "" if severity == "info" else f"{severity.title()}: "
-        click.secho(prefix + text, err=True, fg=COLOURS.get(severity))
+        click.secho(prefix + filled(text, self.words), err=True, fg=COLOURS.get(severity))
 
     def detail(self, text: str) -> None:
         """A remark that only -v shows."""
@@ -134,6 +136,10 @@ class Job:
         """
         from medimg.opening import open_dataset
 
+        # what a command opens first it is about
+        if not self._opened:
+            self.words["DATASET"] = typed(dataset, layout, options)
+            self._opened = True
         index = open_dataset(
             dataset,
             layout=layout,
@@ -143,7 +149,6 @@ class Job:
             positive=positive,
         )
         self.subject = index.name
-        self.typed = typed(dataset, layout, options or {})
         self.detail(f"Read as layout {index.layout}: {index.reason}")
         if self.command not in TELL_ALL:
             self._tell_of_broken_rows(index)
@@ -209,6 +214,17 @@ class Job:
         else:
             self.say(f"Report: {path}")
         return path
+
+
+def words_of(given: Mapping[str, Any]) -> dict[str, str]:
+    """DATASET and RUN as they were given to a command."""
+    from shlex import quote
+
+    dataset, run = given.get("dataset"), given.get("run")
+    words = {"RUN": quote(run)} if isinstance(run, str) else {}
+    if isinstance(dataset, str):
+        words["DATASET"] = typed(dataset, given.get("layout"), given.get("options"))
+    return words
 
 
 def existing_folder(path: str, what: str) -> Path:

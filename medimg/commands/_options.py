@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from medimg.core.as_typed import typed as typed
 from medimg.core.errors import UsageError
 
 # what every framework takes as a seed
@@ -87,16 +88,6 @@ def retyped(*but: str) -> str:
         else:
             for one in each_of(value):
                 words += [parameter.opts[0], one]
-    return " ".join(quote(word) for word in words)
-
-
-def typed(dataset: str, layout: str | None, options: Mapping[str, str]) -> str:
-    """DATASET and how it is read, as one types it."""
-    from shlex import quote
-
-    words = [dataset, *(["--layout", layout] if layout else [])]
-    for key, value in options.items():
-        words += ["-o", f"{key}={value}"]
     return " ".join(quote(word) for word in words)
 
 

@@ -376,7 +376,7 @@ def told(job: Job, finding: Finding) -> None:
     """Something that a user should know now, with what to do about it."""
     job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
     if finding.hint:
-        job.note(f"  {finding.hint.replace('DATASET', job.typed)}")
+        job.note(f"  {finding.hint}")
 
 
 @contextmanager

@@ -365,7 +365,7 @@ def command(
             verified = verified.beside(accepted)
             warn_of_another(job, baseline, index)
         say_dataset(job.say, index)
-        say_findings(job.say, verified.findings, typed(dataset, layout, options))
+        say_findings(job.say, verified.findings)
         say_fine(job.say, verified.checks)
         say_summary(job, verified, scanned)
         if scanned.missing or verified.not_run:

@@ -491,7 +491,7 @@ def _compare_paths(index: DatasetIndex, rows: Mapping[str, object], path: str | 
         )
     raise InputError(
         f"{path} does not fit the dataset: {' and '.join(parts)}",
-        "Paths are relative to DATASET; give the DATASET it was made for, or make a new split: "
+        "Paths are relative to the dataset; give the one it was made for, or make a new split: "
         "medimg split DATASET",
     )
 

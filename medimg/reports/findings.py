@@ -38,12 +38,8 @@ def say_dataset(say: Say, index: DatasetIndex) -> None:
     say("")
 
 
-def say_findings(say: Say, findings: Iterable[Finding], typed: str = "DATASET") -> None:
-    """What is wrong: the first few items of each, the next step.
-
-    Args:
-        typed: DATASET and how it is read, as it stands in commands.
-    """
+def say_findings(say: Say, findings: Iterable[Finding]) -> None:
+    """What is wrong: the first few items of each, the next step."""
     for finding in findings:
         label = click.style(f"{finding.severity:<{INDENT}}", fg=COLOURS[finding.severity])
         say(f"{label}{finding.check}: {finding.message}")
@@ -53,7 +49,7 @@ def say_findings(say: Say, findings: Iterable[Finding], typed: str = "DATASET") 
         if len(finding.items) > len(shown) > 0:
             say(" " * INDENT + f"  … and {len(finding.items) - len(shown):,} more in the report")
         if finding.hint:
-            say(" " * INDENT + f"→ {finding.hint.replace('DATASET', typed)}")
+            say(" " * INDENT + f"→ {finding.hint}")
 
 
 def say_fine(say: Say, checks: Mapping[str, Checked]) -> None:

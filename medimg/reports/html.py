@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medimg.core.as_typed import typed
 from medimg.core.checking import NOT_RUN
 from medimg.core.report import write_atomically
 from medimg.core.results import RESULTS
@@ -130,10 +131,10 @@ def verify_page(
         enough: whether somebody waits for the page: no picture is drawn any more then.
     """
     pictures = Thumbnails(index, thumbnails_px, most_pictures, enough)
-    typed = as_typed(report["invocation"]["settings"])
+    dataset = as_typed(report["invocation"]["settings"])
     ranked = sorted(report["findings"], key=lambda f: list(SEVERITIES).index(f["severity"]))
     sections = [
-        section(number, finding, pictures, typed, most_items)
+        section(number, finding, pictures, dataset, most_items)
         for number, finding in enumerate(ranked, 1)
     ]
     checks = report["result"]["checks"]
@@ -168,7 +169,7 @@ def inspect_page(report: Mapping[str, Any], index: DatasetIndex, plots: Sequence
         report: what report.json holds.
         plots: the PNG files it drew; one that can't be read is left out by name.
     """
-    typed = as_typed(report["invocation"]["settings"])
+    dataset = as_typed(report["invocation"]["settings"])
     result = report["result"]
     remarks = [f for f in report["findings"] if f["severity"] != "info"]
     return rendered(
@@ -180,9 +181,9 @@ def inspect_page(report: Mapping[str, Any], index: DatasetIndex, plots: Sequence
         storage=storage_table(result),
         intensity=intensity_table(result["intensity"]),
         people=people_table(result["groups"]),
-        remarks=[(f, pieces(f.get("hint", ""), typed)) for f in remarks],
+        remarks=[(f, pieces(f.get("hint", ""), dataset)) for f in remarks],
         plots=[plot(path) for path in plots],
-        typed=typed,
+        typed=dataset,
     )
 
 
@@ -286,11 +287,9 @@ def command_line(report: Mapping[str, Any]) -> str:
 
 def as_typed(settings: Mapping[str, Any]) -> str:
     """DATASET and how it is read, as it was typed."""
-    words = [str(settings.get("dataset") or "DATASET")]
-    words += ["--layout", str(settings["layout"])] if settings.get("layout") else []
-    for key, value in (settings.get("options") or {}).items():
-        words += ["-o", f"{key}={value}"]
-    return shlex.join(words)
+    return typed(
+        str(settings.get("dataset") or "DATASET"), settings.get("layout"), settings.get("options")
+    )
 
 
 def pieces(hint: str, typed: str) -> tuple[tuple[str, bool], ...]:

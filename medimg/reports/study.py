@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from shlex import join, quote
 from typing import Any
 
+from medimg.core.as_typed import typed
 from medimg.core.errors import InputError, MedimgError
 from medimg.core.report import read_report
 from medimg.core.runs import RECIPE, SPLITS, Predictions, read_predictions
@@ -155,6 +157,16 @@ class Study:
         except MedimgError:
             return dict(self.told.get("recipe") or {})
 
+    def typed(self, which: str) -> dict[str, str]:
+        """What stands for DATASET and RUN in commands about its training or its evaluation."""
+        report = self.evaluation if which == "evaluation" else None
+        asked = ((report or {}).get("invocation") or {}).get("settings") or {}
+        given = asked if asked.get("dataset") else self.recipe
+        words = {"RUN": quote(str(self.folder))}
+        if given.get("dataset"):
+            words["DATASET"] = typed(given["dataset"], given.get("layout"), given.get("options"))
+        return words
+
     @cached_property
     def predictions(self) -> Predictions | None:
         """Of the evaluation, else of validation; None where they can't be read."""
@@ -262,9 +274,10 @@ def read_study(folder: Path, split: str | None = None) -> Study:
     command = report.get("command")
     if command == EVALUATED:
         if not (report.get("result") or {}).get("metrics"):
+            made_by = (report.get("invocation") or {}).get("arguments") or []
             raise InputError(
                 f"the evaluation in {folder} holds no metrics: it was cut short, or changed",
-                "Evaluate again: medimg evaluate RUN, or --predictions FILE DATASET.",
+                f"Evaluate again: {join(['medimg', *made_by])}" if made_by else "Evaluate again.",
             )
         return Study(folder, None, report, folder)
     if command not in TRAINED:
@@ -282,7 +295,7 @@ def read_study(folder: Path, split: str | None = None) -> Study:
     if split:
         raise InputError(
             f"{folder.name} has not been evaluated on {split}",
-            f"medimg evaluate {folder} --split {split}",
+            f"medimg evaluate {quote(str(folder))} --split {split}",
         )
     return Study(folder, report, None, None)
 

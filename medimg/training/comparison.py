@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from medimg.core.as_typed import filled, typed
 from medimg.core.errors import InputError, MedimgError
 from medimg.core.report import check_schema, read_report
 from medimg.core.runs import PREDICTION_FIELDS, RECIPE, REPORT, REWRITE, unfinished
@@ -375,7 +376,7 @@ def contradicted(entry: Entry) -> str:
         if stated is not None and abs(stated - value) > 1e-6:
             return (
                 f"its report gives {name} {stated:.3f}, its predictions give {value:.3f}: one of "
-                f"the two was changed; {REWRITE}"
+                f"the two was changed; {filled(REWRITE, {'RUN': quote(str(entry.folder))})}"
             )
     return ""
 
@@ -472,7 +473,8 @@ def read_all(
         try:
             entries.append(replace(read_entry(folder, split, shelf, folders), name=name))
         except MedimgError as error:
-            why = error.message if not error.hint else f"{error.message}; {error.hint}"
+            step = filled(error.hint, {"RUN": quote(str(folder))})
+            why = error.message if not step else f"{error.message}; {step}"
             refused.append({"run": name, "why": why})
         except (KeyError, TypeError, AttributeError) as error:
             why = f"its report lacks what a comparison needs ({type(error).__name__} {error})"
@@ -600,8 +602,18 @@ def trained_on_test(entries: Sequence[Entry]) -> Finding | None:
         f"{first['run']}: {first['message']}",
         len(rows),
         rows,
-        "Leave the copies out and train again: medimg verify DATASET --write-clean clean.csv",
+        filled(
+            "Leave the copies out and train again: medimg verify DATASET --write-clean clean.csv",
+            dataset_of([e for e in entries if e.seen]),
+        ),
     )
+
+
+def dataset_of(entries: Sequence[Entry]) -> dict[str, str]:
+    """What stands for DATASET in a command about runs, where they have one."""
+    recipes = [e.recipe for e in entries if e.recipe.get("dataset")]
+    data = {typed(r["dataset"], r.get("layout"), r.get("options")) for r in recipes}
+    return {"DATASET": data.pop()} if len(data) == 1 else {}
 
 
 def versions_differ(entries: Sequence[Entry]) -> Finding | None:

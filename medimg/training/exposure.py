@@ -161,7 +161,9 @@ def training_images(
     elif own:
         hint = "Leave the copies out and train again: medimg verify DATASET --write-clean clean.csv"
     else:
-        hint = "Evaluate images that it has not seen: its own test part (no DATASET), or others."
+        hint = (
+            "Evaluate images that it has not seen: its own test part (give no dataset), or others."
+        )
     parts = [f"{fitted:,} by training"] if fitted else []
     parts += [f"{len(again) - fitted:,} by validation"] if len(again) > fitted else []
     return Finding(
@@ -215,7 +217,7 @@ def changed_since(then: Mapping[str, Seen], data: Data, samples: Sequence[Sample
             f"when the run was trained, the first {changed[0].path}",
             len(changed),
             rows_of(changed),
-            "Train anew on the data as they are now, or give the DATASET as it was.",
+            "Train anew on the data as they are now, or give the dataset as it was.",
         )
     ]
 

@@ -209,4 +209,4 @@ def test_training_on_a_split_with_copies_names_the_option(folder, capsys):
     assert run(command) == 1
     said = capsys.readouterr().err
     assert "duplicates-across-splits" in said
-    assert "medimg split DATASET --keep-duplicates-together" in said
+    assert f"medimg split {folder} --keep-duplicates-together" in said

@@ -454,12 +454,5 @@ def test_a_dataset_that_is_read_wrongly_is_not_trained_on():
 
 
 def test_hints_name_the_dataset_as_it_was_typed(verify, images):
-    from medimg.core.types import Finding
-    from medimg.reports.findings import say_findings
-
-    lines = []
-    finding = Finding("small-test", "warning", "few", hint="medimg split DATASET --folds 5")
-    say_findings(lines.append, [finding], "'a b' -o group=id")
-    assert lines[-1].endswith("→ medimg split 'a b' -o group=id --folds 5")
     (images / "train" / "NORMAL" / "Thumbs.db").write_bytes(b"x")
     assert " DATASET" not in verify(data=images).out

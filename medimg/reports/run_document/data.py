@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from medimg.core.as_typed import filled
 from medimg.reports.document import Block, Findings, Found, Table, Text
 from medimg.reports.language import Words
 from medimg.reports.run_document.facts import facts
 from medimg.reports.study import Study
 
 MOST_FINDINGS = 40
+NOTHING_TYPED: Mapping[str, str] = {}
 
 
 def data(study: Study, words: Words) -> Iterator[Block]:
@@ -76,13 +78,13 @@ def all_findings(study: Study, words: Words) -> Iterator[Block]:
     for which in ("training", "evaluation"):
         if rows := study.findings(which):
             anything = True
-            yield findings_block(rows, words(f"say.from_{which}"), words)
+            yield findings_block(rows, words(f"say.from_{which}"), words, study.typed(which))
     if not anything:
         yield Text(words("say.no_findings"))
     if study.verified is None:
         if study.training:
-            data = str(study.recipe.get("dataset") or "DATASET")
-            yield Text(words("say.not_verified"), "note", f"medimg verify {data}")
+            step = filled("medimg verify DATASET", study.typed("training"))
+            yield Text(words("say.not_verified"), "note", step)
         return
     name, report = study.verified
     rows = report.get("findings") or []
@@ -92,10 +94,20 @@ def all_findings(study: Study, words: Words) -> Iterator[Block]:
     }
     yield Text(words("say.verified", run=name, **told))
     if rows:
-        yield findings_block(rows, words("say.from_verify"), words)
+        yield findings_block(rows, words("say.from_verify"), words, study.typed("training"))
 
 
-def findings_block(rows: Sequence[Mapping[str, Any]], title: str, words: Words) -> Findings:
+def findings_block(
+    rows: Sequence[Mapping[str, Any]],
+    title: str,
+    words: Words,
+    typed: Mapping[str, str] = NOTHING_TYPED,
+) -> Findings:
+    """What was found, worst first, with the next steps.
+
+    Args:
+        typed: what stands for DATASET and RUN in them.
+    """
     return Findings(
         title,
         tuple(
@@ -104,11 +116,11 @@ def findings_block(rows: Sequence[Mapping[str, Any]], title: str, words: Words) 
                 row["severity"],
                 row["message"],
                 row.get("count") or 0,
-                row.get("hint") or "",
+                filled(row.get("hint") or "", typed),
                 words.finding(row["check"]),
                 words(f"severity.{row['severity']}"),
                 words.message(row["message"]),
-                words.next_step(row["check"], row.get("hint") or ""),
+                filled(words.next_step(row["check"], row.get("hint") or ""), typed),
             )
             for row in rows[:MOST_FINDINGS]
         ),

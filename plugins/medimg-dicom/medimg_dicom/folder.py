@@ -436,7 +436,8 @@ def read_index(
     if tuple(columns[:4]) != OWN_COLUMNS:
         raise InputError(
             f"{path} is no index that medimg wrote (its columns: {', '.join(columns[:6])})",
-            f"Give the folder of DICOM files and the table: medimg … DIR -o labels={path.name}",
+            "Give the folder of DICOM files and the table: "
+            f"medimg verify {quote(str(path.parent))} -o {quote(f'labels={path.name}')}",
         )
     named = list(dict.fromkeys(row["image"] for row in rows))
     there = [p for p in named if is_dicom(path.parent / p)]
