@@ -53,7 +53,7 @@ def of_predictions(job: Job, files: tuple[str, ...], dataset: str, asked: Asked)
     from medimg.training.subgroup_columns import column_values
 
     given = read_given([Path(file) for file in files])
-    whole = job.open(dataset, asked.layout, asked.options, asked.positive)
+    whole = job.open(dataset, asked.layout, asked.options, asked.positive, asked.splits)
     known = given.classes or tuple(sorted({asked.mapping.get(c, c) for c in whole.classes} - {""}))
     index = mapped(whole, asked.mapping, known)
     classes = class_order(given, index, index.positive)

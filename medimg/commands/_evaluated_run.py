@@ -155,6 +155,7 @@ def read_test_data(
         dataset or run.recipe["dataset"],
         asked.layout if asked.layout or not own else run.recipe["layout"],
         asked.options if asked.options or not own else run.recipe["options"],
+        splits=asked.splits if asked.splits or not own else run.recipe.get("splits"),
     )
     index = mapped(index, asked.mapping, run.card["classes"])
     check_classes(run, index)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medimg.core.as_typed import WORDS, filled, typed
+from medimg.core.as_typed import WORDS, filled, words_for
 from medimg.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -128,9 +128,12 @@ class Job:
         layout: str | None = None,
         options: Mapping[str, str] | None = None,
         positive: str | None = None,
+        splits: str | None = None,
     ) -> DatasetIndex:
         """The index of DATASET, and a line that says how it was read.
 
+        Args:
+            splits: the file that is to be applied to it, for the next steps.
         Raises:
             InputError, UsageError, PluginError: see `medimg.opening.open_dataset`.
         """
@@ -138,7 +141,8 @@ class Job:
 
         # what a command opens first it is about
         if not self._opened:
-            self.words["DATASET"] = typed(dataset, layout, options)
+            reading = {"layout": layout, "options": options, "positive": positive}
+            self.words.update(words_for({"dataset": dataset, **reading, "splits": splits}))
             self._opened = True
         index = open_dataset(
             dataset,
@@ -222,9 +226,7 @@ def words_of(given: Mapping[str, Any]) -> dict[str, str]:
 
     dataset, run = given.get("dataset"), given.get("run")
     words = {"RUN": quote(run)} if isinstance(run, str) else {}
-    if isinstance(dataset, str):
-        words["DATASET"] = typed(dataset, given.get("layout"), given.get("options"))
-    return words
+    return {**words, **words_for(given)} if isinstance(dataset, str) else words
 
 
 def existing_folder(path: str, what: str) -> Path:

@@ -216,7 +216,7 @@ def read_data(
     from medimg.training.experiment import split_and_scan
 
     positive = None if accept else recipe.positive
-    index = job.open(recipe.dataset, recipe.layout, recipe.options, positive)
+    index = job.open(recipe.dataset, recipe.layout, recipe.options, positive, recipe.splits)
     index = with_some_positive(job, accept(index) if accept else index)
     data = split_and_scan(
         index,

@@ -223,7 +223,7 @@ def command(
 
     job = Job("balance", seed=seed, **common)
     sampler_of(method, job.manager.samplers(), job.manager.resolve)
-    index = job.open(dataset, layout, options, positive)
+    index = job.open(dataset, layout, options, positive, splits)
     if write_images:
         check_folder(Path(write_images), index)
     index, words = ensure_splits(index, splits, split_ratios, seed)

@@ -287,7 +287,7 @@ def command(
         if finding.severity != "info" and finding.check != GUESS:
             job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
     job.say("Plots: " + ", ".join(str(job.folder / p) for p in result["plots"]))
-    job.say(f"Next: medimg verify {typed(dataset, layout, options)}")
+    job.say(f"Next: medimg verify {typed(dataset, layout, options, positive)}")
     result["page"] = PAGE if html else None
     report = job.finish(
         result,

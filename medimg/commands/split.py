@@ -314,7 +314,7 @@ def command(
     index = job.open(dataset, layout, options, positive)
     records = job.scan(index) if keep_duplicates_together else None
     together = same_pictures(job, index, records) if records is not None else None
-    words = typed(dataset, layout, options)
+    words = typed(dataset, layout, options, positive)
     if folds is None:
         one_split(job, index, ratios, together, records, words)
     else:

@@ -335,7 +335,7 @@ def command(
     own = settings(given, job, known)
     checks = job.manager.functions({n: info for n, info in offered.items() if wanted(n)})
     try:
-        index = job.open(dataset, layout, options, positive)
+        index = job.open(dataset, layout, options, positive, splits)
         index = apply_splits_file(index, splits) if splits else index
         card = job.manager.registry().datasets.get(index.card) if index.card else None
         cache = ScanCache(index.source)
@@ -371,7 +371,7 @@ def command(
         if scanned.missing or verified.not_run:
             say_partial(job, verified, scanned)
         elif not write_clean:
-            job.say(next_step(typed(dataset, layout, options), verified))
+            job.say(next_step(typed(dataset, layout, options, positive, splits), verified))
         if write_clean and not write_clean_index(job, context, write_clean, verified, interrupts):
             write_clean = None
         print_of_it = judged.fingerprint if judged else None
@@ -515,9 +515,10 @@ def write_clean_index(
         job.note(
             f"no image of {' and '.join(sorted(map(str, emptied)))} is left: all of them are of "
             "patients or pictures that stand in evaluation too. A new split keeps more: "
-            f"medimg split {job.settings.get('dataset')} --keep-duplicates-together",
+            "medimg split DATASET --keep-duplicates-together",
             severity="warning",
         )
+    positive = job.settings.get("positive")
     left = {f.check for f in verified.findings if f.severity == "error"} - CLEANABLE
     if left:
         job.note(
@@ -525,5 +526,7 @@ def write_clean_index(
             severity="warning",
         )
     # the index is a dataset of its own: what stands in it is what a training run would meet
-    job.say(f"Next: medimg {'verify' if left or emptied else 'train'} {typed(file, None, {})}")
+    job.say(
+        f"Next: medimg {'verify' if left or emptied else 'train'} {typed(file, positive=positive)}"
+    )
     return True

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medimg.core.as_typed import typed
+from medimg.core.as_typed import filled, words_for
 from medimg.core.checking import NOT_RUN
 from medimg.core.report import write_atomically
 from medimg.core.results import RESULTS
@@ -183,7 +183,7 @@ def inspect_page(report: Mapping[str, Any], index: DatasetIndex, plots: Sequence
         people=people_table(result["groups"]),
         remarks=[(f, pieces(f.get("hint", ""), dataset)) for f in remarks],
         plots=[plot(path) for path in plots],
-        typed=dataset,
+        next_step=filled("medimg verify DATASET", dataset),
     )
 
 
@@ -285,17 +285,16 @@ def command_line(report: Mapping[str, Any]) -> str:
     return shlex.join(["medimg", *report["invocation"]["arguments"]])
 
 
-def as_typed(settings: Mapping[str, Any]) -> str:
+def as_typed(settings: Mapping[str, Any]) -> dict[str, str]:
     """DATASET and how it is read, as it was typed."""
-    return typed(
-        str(settings.get("dataset") or "DATASET"), settings.get("layout"), settings.get("options")
-    )
+    return words_for({**settings, "dataset": settings.get("dataset") or "DATASET"})
 
 
-def pieces(hint: str, typed: str) -> tuple[tuple[str, bool], ...]:
+def pieces(hint: str, typed: Mapping[str, str]) -> tuple[tuple[str, bool], ...]:
     """A hint cut into prose and commands, DATASET replaced by what was typed.
 
-    >>> pieces("Look: medimg verify DATASET --only blur --html, or wait.", "./scans")
+    >>> typed = {"DATASET": "./scans"}
+    >>> pieces("Look: medimg verify DATASET --only blur --html, or wait.", typed)
     (('Look: ', False), ('medimg verify ./scans --only blur --html', True), (', or wait.', False))
     """
     cut, place = [], 0
@@ -304,7 +303,7 @@ def pieces(hint: str, typed: str) -> tuple[tuple[str, bool], ...]:
         if " " not in words.removeprefix("medimg "):
             continue  # a command's bare name is prose
         end = match.start() + len(words)
-        cut += [(hint[place : match.start()], False), (words.replace("DATASET", typed), True)]
+        cut += [(hint[place : match.start()], False), (filled(words, typed), True)]
         place = end
     return tuple(piece for piece in (*cut, (hint[place:], False)) if piece[0])
 
@@ -336,7 +335,11 @@ def in_words(value: Any) -> str:
 
 
 def section(
-    number: int, finding: Mapping[str, Any], pictures: Thumbnails, typed: str, most_items: int
+    number: int,
+    finding: Mapping[str, Any],
+    pictures: Thumbnails,
+    typed: Mapping[str, str],
+    most_items: int,
 ) -> Section:
     """One finding: groups side by side, single files as cards, whatever has no file as a table."""
     items = finding.get("items") or ()

@@ -12,7 +12,7 @@ from pathlib import Path
 from shlex import join, quote
 from typing import Any
 
-from medimg.core.as_typed import typed
+from medimg.core.as_typed import words_for
 from medimg.core.errors import InputError, MedimgError
 from medimg.core.report import read_report
 from medimg.core.runs import RECIPE, SPLITS, Predictions, read_predictions
@@ -163,9 +163,10 @@ class Study:
         asked = ((report or {}).get("invocation") or {}).get("settings") or {}
         given = asked if asked.get("dataset") else self.recipe
         words = {"RUN": quote(str(self.folder))}
-        if given.get("dataset"):
-            words["DATASET"] = typed(given["dataset"], given.get("layout"), given.get("options"))
-        return words
+        # a recipe names the positive class that was found, too
+        return (
+            {**words, **words_for({**given, "positive": None})} if given.get("dataset") else words
+        )
 
     @cached_property
     def predictions(self) -> Predictions | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from medimg.core.as_typed import filled, typed
+from medimg.core.as_typed import filled, words_for
 from medimg.core.errors import InputError, MedimgError
 from medimg.core.report import check_schema, read_report
 from medimg.core.runs import PREDICTION_FIELDS, RECIPE, REPORT, REWRITE, unfinished
@@ -612,8 +612,8 @@ def trained_on_test(entries: Sequence[Entry]) -> Finding | None:
 def dataset_of(entries: Sequence[Entry]) -> dict[str, str]:
     """What stands for DATASET in a command about runs, where they have one."""
     recipes = [e.recipe for e in entries if e.recipe.get("dataset")]
-    data = {typed(r["dataset"], r.get("layout"), r.get("options")) for r in recipes}
-    return {"DATASET": data.pop()} if len(data) == 1 else {}
+    data = [words_for({**r, "positive": None}) for r in recipes]
+    return data[0] if data and all(words == data[0] for words in data) else {}
 
 
 def versions_differ(entries: Sequence[Entry]) -> Finding | None:

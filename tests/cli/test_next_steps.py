@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shlex
@@ -9,6 +10,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+
+from tests.cli.conftest import rows_of
 
 # only words that a user is to choose may stay
 LEFT = re.compile(r"medimg [a-z-]+ (DATASET|RUN)\b")
@@ -121,3 +124,78 @@ def test_compare_names_the_run_whose_predictions_are_broken(medimg, runs):
     (Path("runs") / "two" / "evaluate" / "test" / "predictions.csv").write_text("path\n")
     answer = medimg("compare", "runs/one", "runs/two")
     assert "medimg evaluate runs/two writes predictions anew" in answer.out + answer.err
+
+
+# -- how the dataset is read ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def leaky_split(copies) -> Path:
+    """Another split of the copies than their folders', with the same fault."""
+    files = sorted(p.relative_to(copies).as_posix() for p in copies.rglob("*.png"))
+    parts = [p.partition("/")[0] if not p.endswith("0.png") else "val" for p in files]
+    parts[files.index("test/a/testa0.png")] = "test"
+    rows = [f"{path},{part}" for path, part in zip(files, parts, strict=True)]
+    file = copies.parent / "other.csv"
+    file.write_text("\n".join(["path,split", *rows]) + "\n")
+    return file
+
+
+def next_steps(answer) -> list[list[str]]:
+    return [shlex.split(s) for s in steps(answer.out + answer.err) if "RUN" not in s]
+
+
+def test_what_comes_after_verify_is_about_the_same_split(medimg, copies, leaky_split):
+    reading = ["-o", "group=none", "--positive", "a", "--splits", str(leaky_split)]
+    answer = medimg("verify", copies, *reading, "--layout", "folder")
+    assert answer.code == 1 and "duplicates-across" in answer.out
+    named = [s for s in next_steps(answer) if str(copies) in s]
+    assert {s[1] for s in named} >= {"verify", "split"}
+    for step in named:
+        assert step[2:9] == [
+            str(copies), "--layout", "folder", "-o", "group=none", "--positive", "a",
+        ]  # fmt: skip
+        # split deals out anew and takes none
+        assert (step[9:11] == ["--splits", str(leaky_split)]) is (step[1] != "split"), step
+    last = shlex.split(answer.out.partition("Next: ")[2].splitlines()[0])
+    again = medimg(*last[1:])
+    assert again.code == 1 and "clean.csv" in again.out
+    # the part and the positive class go with the index, how it was read does not
+    assert "Next: medimg train clean.csv --positive a\n" in again.out
+
+
+def test_the_page_of_verify_is_about_the_same_split(medimg, copies, leaky_split):
+    medimg("verify", copies, "-o", "group=none", "--splits", leaky_split, "--html", "--name", "v")
+    page = Path("runs/v/page.html").read_text()
+    made = re.findall(r'<code class="command">(.*?)</code>', page)
+    named = [html.unescape(re.sub("<[^>]*>", "", command)) for command in made]
+    about = [shlex.split(command) for command in named if "my scans" in command]
+    assert {words[1] for words in about} == {"verify", "split"}
+    assert all(("--splits" in words) is (words[1] == "verify") for words in about), about
+
+
+def test_refusals_of_training_are_about_the_same_split(train, copies, leaky_split):
+    answer = train("r", "-o", "group=none", "--splits", leaky_split, data=copies)
+    assert answer.code == 1
+    (clean,) = [s for s in next_steps(answer) if s[1] == "verify" and "--write-clean" in s][:1]
+    assert clean[3:7] == ["-o", "group=none", "--splits", str(leaky_split)]
+
+
+def test_a_run_remembers_the_split_that_it_was_given(medimg, train, draw_folder):
+    data = draw_folder("data", {s: {"a": 9, "b": 9} for s in ("train", "val", "test")})
+    assert medimg("split", data, "-o", "group=none", "--name", "s").code == 0
+    split = Path("runs/s/splits.csv")
+    assert train("r", "-o", "group=none", "--splits", split, data=data).code == 0
+    (tested,) = [r["path"] for r in rows_of(split) if r["split"] == "test"][:1]
+    (data / tested).write_bytes(b"")
+    answer = medimg("evaluate", "runs/r", "--no-plots", "--resamples", "100")
+    assert answer.code == 3, answer.err
+    (step,) = [s for s in next_steps(answer) if "--write-clean" in s]
+    assert step[5:7] == ["--splits", str(split.resolve())]
+
+
+def test_what_comes_after_inspect_and_split_has_the_positive_class(medimg, copies):
+    inspected = medimg("inspect", copies, "--positive", "a")
+    assert f"Next: medimg verify '{copies}' --positive a\n" in inspected.out
+    dealt = medimg("split", copies, "--positive", "a", "--name", "s")
+    assert f"'{copies}' --positive a --splits runs/s/splits.csv\n" in dealt.out

@@ -234,7 +234,7 @@ def test_a_partial_report_and_a_baseline_say_so(found):
     ],
 )  # fmt: skip
 def test_commands_in_a_hint_can_be_copied(hint, commands):
-    cut = pieces(hint, "X")
+    cut = pieces(hint, {"DATASET": "X"})
     assert [words for words, copied in cut if copied] == [f"medimg {c}" for c in commands]
     assert "".join(words for words, _ in cut) == hint.replace("DATASET", "X")
 
