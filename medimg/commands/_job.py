@@ -35,6 +35,10 @@ class Job:
         settings: every option resolved, for the report.
         folder: an existing folder to write into (evaluate writes into its run's); default a
             new run folder, made when it is first needed.
+        writes: whether there will be a report; False for what only lists.
+    Raises:
+        InputError: the run folder's name is taken, or nothing can be written there. After the
+            work would be too late.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Job:
         arguments: list[str] | None = None,
         settings: Mapping[str, Any] | None = None,
         folder: Path | None = None,
+        writes: bool = True,
     ) -> None:
         self.command = command
         self.seed = seed
@@ -71,7 +76,17 @@ class Job:
         self.report_path: Path | None = None
         self._folder = folder
         self._started = time.perf_counter()
+        if writes:
+            self._check_folder()
         self._warn_of_broken_plugins()
+
+    def _check_folder(self) -> None:
+        from medimg.core.runs import check_new_run_folder, check_writable
+
+        if self._folder is None:
+            check_new_run_folder(self.out, self.name)
+        else:
+            check_writable(self._folder)
 
     def _warn_of_broken_plugins(self) -> None:
         for status in self.manager.broken():

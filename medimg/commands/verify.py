@@ -322,7 +322,7 @@ def command(
     from medimg.core.split import apply_splits_file
     from medimg.reports.findings import say_dataset, say_findings, say_fine
 
-    job = Job("verify", **common)
+    job = Job("verify", **common, writes=not listing)
     offered = job.manager.checks()
     known = READER_CHECKS | {name: info.summary for name, info in offered.items()}
     if listing:
@@ -337,6 +337,8 @@ def command(
     try:
         index = job.open(dataset, layout, options, positive, splits)
         index = apply_splits_file(index, splits) if splits else index
+        if write_clean:
+            check_clean_file(Path(write_clean), index)
         card = job.manager.registry().datasets.get(index.card) if index.card else None
         cache = ScanCache(index.source)
         stamps = cache.stamps({s.path for s in index.samples})
@@ -472,6 +474,15 @@ def enough_pictures(interrupts: Interrupts) -> Callable[[], bool]:
     before = interrupts.pressed
     until = time.monotonic() + PICTURES_AFTER_INTERRUPT_S
     return lambda: interrupts.pressed and (not before or time.monotonic() > until)
+
+
+def check_clean_file(file: Path, index: DatasetIndex) -> None:
+    """Raises InputError where the index can't be written, before anything is read for it."""
+    from medimg.core.index import refuse_replacing
+    from medimg.core.runs import check_writable
+
+    refuse_replacing(file, index)
+    check_writable(file.parent)
 
 
 def write_clean_index(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shlex
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +44,58 @@ def check_name(name: str) -> None:
         )
 
 
+def check_new_run_folder(out: Path, name: str | None = None) -> None:
+    """Fails where `new_run_folder` would, before the work and without leaving anything.
+
+    Raises:
+        UsageError, InputError: as `new_run_folder`.
+    """
+    if name is not None:
+        check_name(name)
+    check_writable(out / name if name else out)
+    if name is not None:
+        refuse_taken(out / name)
+
+
+def refuse_taken(folder: Path) -> None:
+    """Raises InputError where something stands in a folder."""
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(
+            f"{folder} exists and is not empty", "Choose another --name, or remove it."
+        )
+
+
+def check_writable(folder: Path) -> None:
+    """Fails where nothing can be written into a folder, which may not be there yet.
+
+    Raises:
+        InputError: the folder that is there, it or one above it, takes nothing.
+    """
+    from medimg.core.report import cannot_write
+
+    try:
+        there = folder
+        while not stands(there):
+            there = there.parent
+        # permissions tell less than a try: of root, of network drives, of full disks
+        os.rmdir(tempfile.mkdtemp(dir=there, prefix=".medimg-"))
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def stands(path: Path) -> bool:
+    """Whether something is at `path`, be it a link that leads nowhere.
+
+    Raises:
+        OSError: nothing can be there.
+    """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def new_run_folder(out: Path, command: str, subject: str, name: str | None = None) -> Path:
     """A fresh folder `<out>/<name or UTC stamp-command-subject>`.
 
@@ -58,10 +112,7 @@ def new_run_folder(out: Path, command: str, subject: str, name: str | None = Non
     folder = out / (name or f"{stamp}-{command}-{plain}")
     try:
         if name is not None:
-            if any(folder.glob("*")):
-                raise InputError(
-                    f"{folder} exists and is not empty", "Choose another --name, or remove it."
-                )
+            refuse_taken(folder)
             folder.mkdir(parents=True, exist_ok=True)
             return folder
         for number in range(1, 1000):
