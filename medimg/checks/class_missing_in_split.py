@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from medimg.api import CheckContext, Finding
+from medimg.api import SPLITS, CheckContext, DatasetIndex, Finding
 
 
 def check(context: CheckContext) -> list[Finding]:
     """An error in train and test (it can't be learnt, or told), a warning in val; an error, too,
-    where there is no training part at all."""
+    where there is no training part at all, or a part's folder is empty."""
     index = context.index
     if not index.splits():
         context.not_applicable("there is no split")
@@ -23,8 +23,8 @@ def check(context: CheckContext) -> list[Finding]:
                 "Deal all images anew: medimg split DATASET; or open the folder above this one.",
             )
         ]
+    found = [empty_part(index, split) for split in empty_parts(index)]
     present = {name for name, n in index.class_counts().items() if n}
-    found = []
     for split, counts in index.split_counts().items():
         lost = sorted(name for name in present if counts[name] == 0)
         if not lost:
@@ -40,3 +40,22 @@ def check(context: CheckContext) -> list[Finding]:
             )
         )
     return found
+
+
+def empty_parts(index: DatasetIndex) -> list[str]:
+    """The parts that have a folder and no image."""
+    declared = {split for split, _ in index.declared}
+    return [s for s in SPLITS if s in declared and s not in index.splits()]
+
+
+def empty_part(index: DatasetIndex, split: str) -> Finding:
+    """The finding that a part's folder is there, and nothing in it."""
+    return Finding(
+        "class-missing-in-split",
+        "warning" if split == "val" else "error",
+        f"the folder of {split} holds no image at all",
+        len(index.classes),
+        tuple({"class": name, "split": split} for name in index.classes),
+        f"Copy the images of {split} anew, or delete its folder; or deal the others anew: "
+        "medimg split DATASET",
+    )

@@ -67,7 +67,7 @@ class Assignment:
     def apply(self, index: DatasetIndex) -> DatasetIndex:
         """The index with this split in place of its own."""
         rows = (replace(s, split=self.split_of[s.path]) for s in index.samples)
-        return index.with_samples(rows)
+        return index.with_samples(rows, declared=without_parts(index))
 
     def findings(self) -> tuple[Finding, ...]:
         """A warning where a class is missing in a part."""
@@ -426,7 +426,12 @@ def apply_splits_file(index: DatasetIndex, path: str | Path) -> DatasetIndex:
     named = index.patients
     if named is None and any(s.group is not None for s in samples):
         named = f"column group of {Path(path).name}"
-    return index.with_samples(samples, patients=named)
+    return index.with_samples(samples, patients=named, declared=without_parts(index))
+
+
+def without_parts(index: DatasetIndex) -> tuple[tuple[None, str], ...]:
+    """What the layout declares, where its own parts are set aside."""
+    return tuple((None, label) for label in index.classes)
 
 
 def _rows(path: Path) -> dict[str, dict[str, str]]:

@@ -181,6 +181,9 @@ def found_classes(path: Path, tree: Tree, layout: str) -> DatasetIndex:
                 own = class_samples(folder, split)
                 samples += own
                 declared |= {(s, folder.name) for s in splits_of(own, split)}
+    # a part's folder that nothing lies in was meant to hold all classes
+    empty = [split for split, folder in splits.parents if split and folder.is_empty]
+    declared |= {(split, name) for split in empty for name in names}
     reason, patients = describe(splits, names), None
     inside = patients_in_classes(level, names)
     if inside:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from medimg.api import CheckContext
+from medimg.core.split import make_split
+
 
 @pytest.fixture
 def counted(planted, noise):
@@ -133,3 +136,22 @@ def test_a_split_without_a_training_part_is_an_error(planted, run_check, noise):
     files = {f"test/{label}/{n}.png": noise(n) for n, label in enumerate("abab")}
     (finding,) = run_check("class-missing-in-split", planted(files))
     assert finding.severity == "error" and "no training part, only test" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("part", "severity", "below"),
+    [("test", "error", ("sick", "well")), ("test", "error", ()), ("val", "warning", ("sick",))],
+)
+def test_a_part_whose_folder_is_empty(part, severity, below, planted, run_check, noise, tmp_path):
+    for name in ("", *below):
+        (tmp_path / "set" / part / name).mkdir(parents=True, exist_ok=True)
+    files = {f"train/{label}/{n}.png": noise(n) for n, label in enumerate(["sick", "well"] * 2)}
+    context = planted(files)
+    (finding,) = run_check("class-missing-in-split", context)
+    assert (finding.severity, finding.count) == (severity, 2)
+    assert finding.message == f"the folder of {part} holds no image at all"
+    assert finding.items == tuple({"class": c, "split": part} for c in ("sick", "well"))
+    # under another split the folder says nothing
+    ratios = (50, 50)
+    dealt = make_split(context.index.samples, ratios).apply(context.index)
+    assert run_check("class-missing-in-split", CheckContext(dealt, context.scan)) == []
