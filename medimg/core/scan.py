@@ -50,9 +50,15 @@ TOGETHER, TOGETHER_PX = 64, 1 << 22
 IN_A_ROW = 16
 # up to this many pixels it is calls that cost
 SMALL_PICTURE_PX = 1 << 16
-# how sharp a picture is is read in its middle: an eighth of each side, this much at least
-SHARP_PX, DETAIL_PX = 72, 17
+# how sharp a picture is is read in a band across its middle, of so many rows and pixels at least:
+# it meets outlines of organs and cells, where a square in the middle may hold none
+BAND_ROWS, BAND_PX = 32, 1 << 12
+# it is the detail of up to 5 pixels over that of up to 17, or over this share of the whole
+# picture's spread where blur has left less than that
+FINE_PX, DETAIL_PX, LEAST_DETAIL = 5, 17, 0.08
 MARGIN = DETAIL_PX // 2
+# what rounding to whole grey levels leaves of each, so that smooth pictures stay finite
+ROUNDING = 0.02
 # an eighth of each side, all round
 FRAME = np.flatnonzero(np.pad(np.zeros((24, 28), bool), 4, constant_values=True))
 FEATURE_NAMES = (
@@ -94,8 +100,9 @@ class ScanRecord(NamedTuple):
         orientation: EXIF orientation, 1 to 8; 1 is upright.
         quality: of a JPEG's quantisation tables, 1 to 100; None for other formats.
         grey: whether all channels are equal, however it is stored.
-        sharpness: mean size of the Laplacian in the picture's middle over that of its detail of
-            up to 17 pixels, at full size; None where the middle is blank.
+        sharpness: mean size of the detail of up to 5 pixels over that of up to 17 (or over 8 % of
+            `std`, if that is more), in a band across the middle at full size; the less the more
+            it is blurred. None where the band is blank.
         private: names of filled metadata fields that may identify a person, never their values.
         error: why it can't be decoded; kind: the check that names it.
     """
@@ -235,7 +242,7 @@ class Raw:
         counts: Float32[256], pixels by grey level, of `COUNTED_ROWS` rows or more.
         whole: mean and standard deviation of all pixels; None where all are counted.
         small: UInt8[32, 36], the picture squashed.
-        middle: UInt8[h, w], where sharpness is read.
+        band: UInt8[h, w], where sharpness is read.
         corners: UInt8[4, h, w], at full size: letters are small.
     """
 
@@ -243,7 +250,7 @@ class Raw:
     counts: np.ndarray
     whole: tuple[float, float] | None
     small: np.ndarray
-    middle: np.ndarray
+    band: np.ndarray
     corners: np.ndarray
 
 
@@ -350,7 +357,7 @@ def measured(images: list[np.ndarray], known: list[dict[str, Any]]) -> list[Raw]
         own["height"], own["width"] = level.shape
         own["grey"], own["pixel_hash"] = greys[place][1], hashes[place]
         whole = None if len(level) < 2 * COUNTED_ROWS else mean_and_spread_of(level)
-        raws.append(Raw(own, counts[place], whole, small[place], middle(level), corners(level)))
+        raws.append(Raw(own, counts[place], whole, small[place], band(level), corners(level)))
     return raws
 
 
@@ -380,12 +387,11 @@ def mean_and_spread_of(grey: np.ndarray) -> tuple[float, float]:
     return mean.item(), std.item()
 
 
-def middle(grey: np.ndarray) -> np.ndarray:
-    """A copy of what `sharpness` looks at: an eighth of each side, 72 pixels at least."""
-    tall, wide = grey.shape
-    height, width = min(tall, max(tall // 8, SHARP_PX)), min(wide, max(wide // 8, SHARP_PX))
-    top, left = (tall - height) // 2, (wide - width) // 2
-    return grey[top : top + height, left : left + width].copy()
+def band(grey: np.ndarray) -> np.ndarray:
+    """A copy of the rows in the middle that `sharpness` looks at."""
+    height = max(BAND_ROWS, BAND_PX // grey.shape[1], len(grey) // 64)
+    top = max(0, (len(grey) - height) // 2)
+    return grey[top : top + height].copy()
 
 
 def corners(grey: np.ndarray) -> np.ndarray:
@@ -439,22 +445,37 @@ def by_shape(arrays: list[np.ndarray], work: Callable[[np.ndarray], np.ndarray])
     return np.concatenate(found)[order]
 
 
-def sharpness(middles: np.ndarray) -> np.ndarray:
-    """Float64[N] of UInt8[N, h, w], see `ScanRecord`; not a number where it is blank."""
-    strong, detail = np.empty(len(middles)), np.empty(len(middles))
-    for start in range(0, len(middles), IN_A_ROW):
-        part = slice(start, start + IN_A_ROW)
-        row = side_by_side(middles[part])
-        edges = cv2.Laplacian(row, cv2.CV_16S)
-        strong[part] = means_of_each(np.abs(edges, out=edges), middles.shape[2])
-        smooth = cv2.blur(row, (DETAIL_PX, DETAIL_PX))
-        detail[part] = means_of_each(cv2.absdiff(row, smooth), middles.shape[2])
-    # what rounding leaves of both, so that smooth middles stay finite
-    found = (strong + 0.02) / (detail + 0.02)
+def sharpness(raws: list[Raw], spreads: np.ndarray) -> np.ndarray:
+    """Float64[N], see `ScanRecord`; not a number where the band is blank.
+
+    Each of both details goes to zero as a picture is blurred, the finer one first. Only beside
+    the spread of the whole picture, which lasts, can it be seen to the end.
+
+    Args:
+        spreads: Float64[N], standard deviations of the whole pictures.
+    """
+    fine, coarse = by_shape([raw.band for raw in raws], details).T
+    found = (fine + ROUNDING) / (np.maximum(coarse, LEAST_DETAIL * spreads) + ROUNDING)
     # where the mean is taken a pixel counts four times at most: only these can be blank
-    for place in np.flatnonzero(detail <= 5):
-        if mean_and_spread_of(middles[place])[1] < 1:
+    for place in np.flatnonzero(coarse <= 5):
+        if mean_and_spread_of(raws[place].band)[1] < 1:
             found[place] = np.nan
+    return found
+
+
+def details(bands: np.ndarray) -> np.ndarray:
+    """Float64[N, 2] of UInt8[N, h, w]: mean sizes of the detail of up to 5 and 17 pixels.
+
+    Differences are of whole grey levels, so that what rounding leaves of a smooth slope, half a
+    level at most, is none.
+    """
+    found = np.empty((len(bands), 2))
+    for start in range(0, len(bands), IN_A_ROW):
+        part = slice(start, start + IN_A_ROW)
+        row = side_by_side(bands[part])
+        for place, size in enumerate((FINE_PX, DETAIL_PX)):
+            detail = cv2.absdiff(row, cv2.blur(row, (size, size)))
+            found[part, place] = means_of_each(detail, bands.shape[2])
     return found
 
 
@@ -481,9 +502,8 @@ def mirrored_columns(wide: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def means_of_each(row: np.ndarray, wide: int) -> np.ndarray:
-    """Float64[N]: the mean of each picture in a row of them, of UInt8 (exact) or Int16."""
-    kind = cv2.CV_32S if row.dtype == np.uint8 else cv2.CV_32F
-    columns = cv2.reduce(row, 0, cv2.REDUCE_SUM, dtype=kind).reshape(-1, wide + 2 * MARGIN)
+    """Float64[N]: the mean of each picture in a row of them, of UInt8, exact."""
+    columns = cv2.reduce(row, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S).reshape(-1, wide + 2 * MARGIN)
     return columns[:, MARGIN:-MARGIN].sum(axis=1, dtype=np.float64) / (wide * len(row))
 
 
@@ -524,7 +544,7 @@ def describe(raws: list[Raw]) -> list[ScanRecord]:
     frame = np.stack(mean_and_spread(small.reshape(len(small), -1)[:, FRAME]), axis=1)
     corner = by_shape([raw.corners for raw in raws], of_corners)
     whole = whole_pictures(raws, shares)
-    sharp = by_shape([raw.middle for raw in raws], sharpness).tolist()
+    sharp = sharpness(raws, whole[:, 1]).tolist()
     features = np.column_stack([corner, whole, frame]).astype(np.float32)[:, FEATURE_ORDER]
     # four levels a bin: adding columns is faster than sums over short axes
     bins = sum(shares[:, first :: len(LEVELS) // BINS] for first in range(len(LEVELS) // BINS))

@@ -7,6 +7,7 @@ dark, grey, square, flat or blurred by nature, or that hold many sizes.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ import numpy as np
 import pytest
 
 from medimg.core.checking import CheckContext, NotApplicable
+from medimg.core.images import unpack_bgr
 from medimg.core.scan import ScanRecord, scan
 from medimg.core.types import DatasetIndex, Finding, Sample
+from medimg.manager import plugins
+from medimg.opening import open_dataset
 
 OUTLIER_CHECKS = ("odd-size", "odd-aspect", "brightness", "low-contrast", "blur")
 LABELS = ("sick", "well")
@@ -287,6 +291,18 @@ def test_pictures_without_sharpness_are_not_called_blurred(run_check):
     assert found_files([finding]) == ["soft.png"]
 
 
+@pytest.mark.parametrize("sigma", [2, 3, 8, 20])
+def test_blur_is_found_however_heavy_it_is(sigma, run_check):
+    def blurred(picture: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(picture, (0, 0), sigma)
+
+    assert sorted(found_files(run_check("blur", scanned(forty(blurred, of=3))))) == [
+        "0.png",
+        "1.png",
+        "2.png",
+    ]
+
+
 # -- colour modes and orientation --------------------------------------------------------------
 
 
@@ -426,9 +442,6 @@ def test_upright_pictures_are_silent(planted, noise, run_check):
 
 @pytest.fixture
 def real(shared_data):
-    from medimg.manager import plugins
-    from medimg.opening import open_dataset
-
     def look(name: str, **options: str) -> CheckContext:
         manager = plugins()
         index = open_dataset(
@@ -460,3 +473,33 @@ def test_published_chest_films_are_not_one_long_warning(real, run_check):
     context = real("chest_xray_kermany")
     for name in OUTLIER_CHECKS:
         assert len(set(found_files(run_check(name, context)))) <= len(context.index) / 200
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("chest_xray_kermany", {}),
+        ("odir_fundus_csv", {"labels": "full_df.csv", "image": "filename", "label": "labels"}),
+    ],
+)
+def test_blur_planted_in_real_pictures_is_found_however_heavy(
+    name, options, shared_data, run_check
+):
+    manager = plugins()
+    index = open_dataset(
+        str(shared_data / name),
+        layout=None, options=options, manager=manager, registry=manager.registry(),
+    )  # fmt: skip
+    samples = index.samples[:: len(index) // 100]
+    source = Pictures({s.path: unpack_bgr(index.source.read(s.path)) for s in samples})
+    index = replace(index, samples=samples, source=source)
+    sharp = dict(source.given)
+    assert run_check("blur", CheckContext(index, scan(index))) == []
+    for sigma in (3, 8, 20):
+        planted = {s.path: cv2.GaussianBlur(sharp[s.path], (0, 0), sigma) for s in samples[::20]}
+        # as they would be saved: compression leaves its own marks in what is smooth
+        saved = {p: cv2.imencode(".jpg", b, [1, 90])[1] for p, b in planted.items()}
+        source.given = sharp | {p: cv2.imdecode(b, cv2.IMREAD_COLOR) for p, b in saved.items()}
+        found = found_files(run_check("blur", CheckContext(index, scan(index))))
+        assert set(found) <= set(planted)
+        assert len(found) >= len(planted) - (sigma < 8), (sigma, found)

@@ -6,6 +6,7 @@ import hashlib
 import io
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -208,6 +209,26 @@ def test_sharpness_falls_with_blur_and_does_not_depend_on_brightness():
     records = scan(index_of(Arrays(arrays), list(arrays)))
     assert records["x"].sharpness < records["sharp"].sharpness / 2
     assert records["darker"].sharpness == pytest.approx(records["sharp"].sharpness, rel=0.1)
+
+
+@pytest.mark.parametrize("side", [120, 256, 700])
+def test_sharpness_falls_as_blur_grows_to_the_end(side):
+    random = np.random.default_rng(2)
+    layers = [
+        cv2.resize(random.normal(0, weight, (cells, cells)), (side, side), interpolation=2)
+        for cells, weight in ((5, 25.0), (40, 10.0), (side, 4.0))
+    ]
+    picture = np.clip(120 + sum(layers), 0, 255).astype(np.uint8)
+    # of more than an eighth of its side nothing but rounding is left
+    sigmas = [s for s in (1.5, 2, 3, 4, 6, 8, 12, 16, 20, 30) if s <= side / 8]
+    arrays = {"sharp": picture} | {str(s): cv2.GaussianBlur(picture, (0, 0), s) for s in sigmas}
+    records = scan(index_of(Arrays(arrays), list(arrays)))
+    values = [records[path].sharpness for path in arrays]
+    assert max(values[k + 1] / values[k] for k in range(len(sigmas))) < 1.05, values
+    assert values[3] < values[0] / 2 and max(values[5:]) < values[0] / 4
+    brighter = cv2.convertScaleAbs(picture, alpha=0.8, beta=40)
+    one = scan(index_of(Arrays({"x": brighter}), ["x"]))["x"]
+    assert one.sharpness == pytest.approx(values[0], rel=0.05)
 
 
 def test_a_blank_picture_has_no_sharpness():
