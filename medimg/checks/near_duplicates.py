@@ -34,7 +34,12 @@ def check(
             pixels 0.96 to 0.97: recompressed or halved ones reach no more; `correlation=0.95` finds
             most of the rest).
     """
-    pairs = [pair for pair in context.near_copies if not told_elsewhere(context, pair)]
+    elsewhere = context.once(told_elsewhere)
+    pairs = [
+        pair
+        for pair in context.near_copies
+        if not (pair.confirmed and pair.first.path in elsewhere)
+    ]
     found = []
     if context.near_search.not_searched:
         found.append(
@@ -108,9 +113,11 @@ def across(
     return sum(apart(context.pictures_of(pair), side) for pair in pairs)
 
 
-def told_elsewhere(context: CheckContext, pair: NearCopy) -> bool:
-    """Whether one of the checks of copies on two sides names the pair."""
-    samples = context.pictures_of(pair)
-    return pair.confirmed and (
-        apart(samples, lambda s: s.split) or apart(samples, lambda s: s.label)
-    )
+def told_elsewhere(context: CheckContext) -> set[str]:
+    """Paths of the copies that the checks of copies on two sides name."""
+    return {
+        s.path
+        for group in context.copy_groups()
+        if apart(group, lambda s: s.split) or apart(group, lambda s: s.label)
+        for s in group
+    }

@@ -20,7 +20,7 @@ from typing import Any, NoReturn, TypeVar
 
 from medimg.core.errors import PluginError, UsageError
 from medimg.core.interrupts import Interrupts
-from medimg.core.near_copies import NearCopies, NearCopy, find_near_copies
+from medimg.core.near_copies import NearCopies, NearCopy, find_near_copies, keys_of
 from medimg.core.scan import ScanRecord
 from medimg.core.types import DatasetIndex, Finding, Sample
 
@@ -164,6 +164,20 @@ class CheckContext:
         """Pairs that look alike without being pixel-identical, the likest first."""
         return self.near_search.pairs
 
+    def copy_groups(self) -> list[tuple[Sample, ...]]:
+        """Groups of samples that show one picture: the same pixels, or confirmed near copies.
+
+        Those of the same pixels first, then the largest.
+        """
+        groups = self.once(same_picture).values()
+        return sorted(
+            (tuple(g) for g in groups if len(g) > 1),
+            key=lambda g: (not self.same_in_pixels(g), -len(g), g[0].path),
+        )
+
+    def same_in_pixels(self, group: Sequence[Sample]) -> bool:
+        return len({self.pixels(s) for s in group}) == 1
+
     def pictures_of(self, pair: NearCopy) -> tuple[Sample, ...]:
         """Every sample that shows one of the pair's two pictures, pixel by pixel."""
         return tuple(
@@ -213,6 +227,13 @@ class Checked:
 def decoded(context: CheckContext) -> list[Sample]:
     """The samples that could be decoded, in their order."""
     return [s for s in context.index.samples if not context.scan[s.path].error]
+
+
+def same_picture(context: CheckContext) -> dict[str, list[Sample]]:
+    """Readable samples by the picture that they show, confirmed near copies together."""
+    readable, near = context.readable(), context.near_copies
+    keys = keys_of(readable, context.scan, [pair for pair in near if pair.confirmed])
+    return grouped(readable, lambda s: keys[s.path])
 
 
 def grouped(samples: Iterable[Sample], key: Callable[[Sample], Key]) -> dict[Key, list[Sample]]:
@@ -265,6 +286,21 @@ def near_items(pairs: Sequence[NearCopy], context: CheckContext) -> tuple:
     )
 
 
+def near_group_items(groups: Sequence[Sequence[Sample]], context: CheckContext) -> tuple:
+    """A row for each group of near copies: its files, and the least correlation that joins them."""
+    least: dict[str, NearCopy] = {}
+    for pair in context.near_copies:  # the likest first
+        if pair.confirmed:
+            least |= {context.pixels(one): pair for one in (pair.first, pair.second)}
+    rows = []
+    for group in groups[:MOST_ITEMS]:
+        pairs = [least[key] for key in map(context.pixels, group) if key in least]
+        mirrored = {"mirrored": True} if any(pair.mirrored for pair in pairs) else {}
+        correlation = round(min(pair.correlation for pair in pairs), 5)
+        rows.append(copied(group, identical="nearly", correlation=correlation, **mirrored))
+    return tuple(rows)
+
+
 def copied(group: Sequence[Sample], **more: Any) -> dict[str, Any]:
     row: dict[str, Any] = {
         "files": [s.path for s in group],
@@ -289,25 +325,24 @@ def copies_across(
         side: which side a sample is on, as `apart` takes it.
     """
     groups = [g for g in context.copies() if apart(g, side)]
-    near = [
-        pair
-        for pair in context.near_copies
-        if pair.confirmed and apart(context.pictures_of(pair), side)
-    ]
-    total = len(groups) + len(near)
-    if not total:
+    pictures = [g for g in context.copy_groups() if apart(g, side)]
+    if not pictures:
         return []
+    near = [g for g in pictures if not context.same_in_pixels(g)]
+    total = len(groups) + len(near)
     bytewise = sum(same_bytes(g, context.scan) for g in groups)
     kinds = [f"{bytewise} byte-identical", f"{len(groups) - bytewise} pixel-identical"]
     kinds += [f"{len(near)} nearly identical"] if near else []
-    subject = "1 picture stands" if total == 1 else f"{total} pictures stand"
+    subject = "1 picture stands" if len(pictures) == 1 else f"{len(pictures)} pictures stand"
+    # near copies of pictures that have copies of the same pixels, too
+    where += f", in {total} groups of copies" if total > len(pictures) else ""
     return [
         Finding(
             check,
             "error",
             f"{subject} {where} ({', '.join(kinds)})",
             total,
-            (*copy_items(groups, context.scan), *near_items(near, context))[:MOST_ITEMS],
+            (*copy_items(groups, context.scan), *near_group_items(near, context))[:MOST_ITEMS],
             hint,
         )
     ]

@@ -34,6 +34,9 @@ FEW_PLAUSIBLE, FEW_LOOK_ALIKE = 0.97, 0.96
 # of thumbnails, less than what pairs that reach `LOOK_ALIKE` as they lie have; and what those have
 # that reach it once one is moved: as they lie, and moved by half a pixel or one
 ALIKE, NEARLY_ALIKE, MOVED_ALIKE = 0.97, 0.85, 0.96
+# each of 4×4 parts of confirmed pictures may differ by so much of the picture's variance, or of
+# the part's own: 99 % of the samples at JPEG quality 20 do not, other contents in one frame do
+PARTS, LEAST_APART, MOST_APART = 4, 0.001, 0.1
 # pairs of which there are many where a modality looks alike by nature
 LOOK_ALIKE = 0.98
 # from here on moving one picture may make a pair of copies of it
@@ -50,6 +53,8 @@ MOST_PICTURES = 40_000
 # buckets up to this size are searched all at once, fuller ones tile by tile
 FEW = 32
 TILE = 2048
+# from so many pairs for each picture on, copies of one picture are looked for first
+MANY_EACH = 8
 # pairs whose pixels are compared at once: what fits into a processor's cache
 AT_ONCE = 256
 # pictures that a worker reads at once. They are made small by long calls, so that threads are as
@@ -66,7 +71,7 @@ class NearCopy:
     Args:
         correlation: of their pixels at 64×64, at 32×32 where one of them is smaller than 64 pixels.
         distance_bits: in how many bits their hashes differ, those of the kind that differs less.
-        confirmed: the correlation reaches the one asked for.
+        confirmed: the correlation reaches the one asked for, and no part of them differs.
         mirrored: one is the mirror image of the other.
         moved: not confirmed, but once one is moved by a few pixels: a crop, or a neighbour in a
             series that hardly differs.
@@ -86,6 +91,7 @@ class NearCopies:
     """What a search found, the likest first, and what it did not look at, in words.
 
     Args:
+        pairs: of many copies of one picture those that connect them, one less than there are.
         look_alikes: pairs beside those, a little less alike (correlation 0.98 to 0.99, of pictures
             smaller than 64 pixels 0.96 to 0.97).
     """
@@ -134,15 +140,23 @@ def find_near_copies(
     candidates, turned, distances = candidates[:bound], turned[:bound], distances[:bound]
     few = small[candidates].any(axis=1)
     pixels, places = standardised_pictures(paths, candidates, source)
+    open_ones = unsettled(pixels, places, turned, few, correlation)
+    candidates, turned, distances, few, places = (
+        array[open_ones] for array in (candidates, turned, distances, few, places)
+    )
     likeness = correlations(pixels, places, turned, few)
-    confirmed = likeness >= correlation
+    reached = likeness >= correlation
+    confirmed = reached.copy()
+    confirmed[reached] = alike_everywhere(pixels, places[reached], turned[reached], few[reached])
     plausible = np.where(few, FEW_PLAUSIBLE, PLAUSIBLE)
     least = np.minimum(plausible, correlation)
     steps = np.where(few, FEW_LOOK_ALIKE, LOOK_ALIKE), least
-    doubtful = worth_moving(likeness, pixels, places, turned, steps) & ~confirmed
+    doubtful = worth_moving(likeness, pixels, places, turned, steps) & ~reached
     del pixels
     align(likeness, doubtful, paths, candidates, source, turned)
+    moved = (likeness >= correlation) & ~reached
     told = likeness >= least
+    told[told] = telling(candidates[told], likeness[told], confirmed[told], moved[told])
     pairs = [
         NearCopy(
             kept[i],
@@ -151,7 +165,7 @@ def find_near_copies(
             int(distances[n]),
             bool(confirmed[n]),
             bool(turned[n]),
-            bool(likeness[n] >= correlation and not confirmed[n]),
+            bool(moved[n]),
         )
         for n, (i, j) in enumerate(candidates.tolist())
         if told[n]
@@ -241,6 +255,45 @@ def distinct(samples: Sequence[Sample], records: Mapping[str, ScanRecord]) -> li
         if record.dhash is not None and (record.std or 0) >= LEAST_SPREAD:
             unique.setdefault(record.pixel_hash, sample)
     return list(unique.values())
+
+
+def telling(
+    candidates: np.ndarray, likeness: np.ndarray, confirmed: np.ndarray, moved: np.ndarray
+) -> np.ndarray:
+    """Bool[P]: the pairs that say something new, the likest first.
+
+    Hundreds of frames of one video are a hundred thousand pairs of copies; those that connect all
+    of them say the same. Look-alikes among copies of one picture are none.
+    """
+    same = np.flatnonzero(confirmed | moved)
+    same = same[np.lexsort((-likeness[same], ~confirmed[same]))]
+    roots, connecting = connected(candidates[same], int(candidates.max(initial=-1)) + 1)
+    found = roots[candidates[:, 0]] != roots[candidates[:, 1]]
+    found[same] = connecting
+    return found
+
+
+def connected(pairs: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """What Int64[P, 2] connect, one after the other, of so many.
+
+    Returns:
+        Int64[count], one number for all that are connected; Bool[P], the pairs that did it.
+    """
+    parent = list(range(count))
+
+    def root(place: int) -> int:
+        while parent[place] != place:
+            parent[place] = parent[parent[place]]
+            place = parent[place]
+        return place
+
+    connecting = np.zeros(len(pairs), bool)
+    for n, (one, other) in enumerate(pairs.tolist()):
+        first, second = root(one), root(other)
+        if first != second:
+            parent[max(first, second)] = min(first, second)
+            connecting[n] = True
+    return np.array([root(place) for place in range(count)], np.int64), connecting
 
 
 # -- hashes that lie close together ------------------------------------------------------------
@@ -391,7 +444,9 @@ def joined(found: list[np.ndarray], hashes: int) -> np.ndarray:
     if not found:
         return np.empty((0, 2), np.int64)
     pairs = np.concatenate(found).astype(np.int64)
-    codes = np.unique(pairs[:, 0] * hashes + pairs[:, 1])
+    # sorted: NumPy's own way to unique numbers, by hashing, takes minutes of such as these
+    codes = np.sort(pairs[:, 0] * hashes + pairs[:, 1])
+    codes = codes[np.append(True, codes[1:] != codes[:-1])[: len(codes)]]
     return np.stack([codes // hashes, codes % hashes], axis=1)
 
 
@@ -443,6 +498,75 @@ def correlations(
         found[part] = np.minimum(products, 1)
         found[part][missing[places[part]].any(axis=1)] = np.nan
     return found
+
+
+def unsettled(
+    pixels: np.ndarray,
+    places: np.ndarray,
+    turned: np.ndarray,
+    few: np.ndarray,
+    correlation: float,
+) -> np.ndarray:
+    """Bool[P]: the pairs that have to be compared, where there are many of each picture.
+
+    Each picture is compared with the first two that it might be a copy of. What these show to be
+    copies of one picture need not be compared all with all.
+    """
+    if len(places) < MANY_EACH * len(pixels):
+        return np.ones(len(places), bool)
+    # pairs stand in the order of their first, so these are the first of each second
+    order = np.argsort(places[:, 1], kind="stable")
+    starts = np.searchsorted(places[order, 1], np.arange(len(pixels) + 1))
+    rank = np.arange(len(places)) - starts[places[order, 1]]
+    some = order[rank < 2]
+    chosen = places[some], turned[some], few[some]
+    same = correlations(pixels, *chosen) >= correlation
+    same[same] = alike_everywhere(pixels, *(array[same] for array in chosen))
+    roots, connecting = connected(places[some[same]], len(pixels))
+    found = roots[places[:, 0]] != roots[places[:, 1]]
+    found[some[same][connecting]] = True
+    return found
+
+
+def alike_everywhere(
+    pixels: np.ndarray, places: np.ndarray, turned: np.ndarray, few: np.ndarray
+) -> np.ndarray:
+    """Bool[P]: whether no part of two pictures differs by more than saving anew makes of it.
+
+    A frame or a scale that all pictures of a device share correlates for them, whatever is inside.
+    The same arguments as of `correlations`.
+    """
+    found = np.empty(len(places), bool)
+    for start in range(0, len(places), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        one, other = (pixels[places[part, side]].astype(np.float32) / STEPS for side in (0, 1))
+        mirror, coarse = turned[part], few[part]
+        other[mirror] = other[mirror][:, :, ::-1]
+        agree = parts_agree(one, other)
+        agree[coarse] = parts_agree(halved(one[coarse]) / 4, halved(other[coarse]) / 4)
+        found[part] = agree
+    return found
+
+
+def parts_agree(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Bool[P] of Float32[P, h, w] each, whose standard deviation is about 1; see `PARTS`."""
+    apart = part_means(np.square(one - other))
+    # only where they differ a part's own variance has to be known
+    unclear = np.flatnonzero((apart > LEAST_APART).any(axis=(1, 2)))
+    found = np.ones(len(one), bool)
+    if len(unclear):
+        both = (one[unclear], other[unclear])
+        own = sum(part_means(np.square(p)) - part_means(p) ** 2 for p in both) / 2
+        allowed = np.maximum(LEAST_APART, MOST_APART * own)
+        found[unclear] = (apart[unclear] <= allowed).all(axis=(1, 2))
+    return found
+
+
+def part_means(pictures: np.ndarray) -> np.ndarray:
+    """Float32[P, 4, 4] of Float32[P, h, w]."""
+    tall, wide = (side // PARTS for side in pictures.shape[1:])
+    columns = pictures.reshape(-1, wide).sum(axis=1).reshape(-1, PARTS, tall, PARTS)
+    return columns.sum(axis=2) / (tall * wide)
 
 
 def worth_moving(
@@ -526,7 +650,18 @@ def best_match(first: np.ndarray | None, second: np.ndarray | None, mirror: bool
     if mean_and_spread_of(middle)[1] < LEAST_SPREAD:
         return -1.0
     other = np.ascontiguousarray(second[:, ::-1]) if mirror else second
-    return min(1.0, float(cv2.matchTemplate(other, middle, cv2.TM_CCOEFF_NORMED).max()))
+    _, best, _, (left, top) = cv2.minMaxLoc(cv2.matchTemplate(other, middle, cv2.TM_CCOEFF_NORMED))
+    window = other[top : top + len(middle), left : left + len(middle)]
+    if not parts_agree(standard(middle)[None], standard(window)[None])[0]:
+        return -1.0
+    return min(1.0, best)
+
+
+def standard(grey: np.ndarray) -> np.ndarray:
+    """Float32[h/2, w/2] of UInt8[h, w], mean 0 and standard deviation 1."""
+    half = cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA).astype(np.float32)
+    mean, spread = mean_and_spread_of(half)
+    return (half - mean) / max(spread, 1e-6)
 
 
 def standardised(source: Source, path: str) -> np.ndarray | None:

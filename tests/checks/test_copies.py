@@ -107,6 +107,60 @@ def test_a_picture_saved_anew_is_confirmed_by_its_pixels(
     assert run_check("near-duplicates", context) == []
 
 
+def test_pictures_are_counted_and_not_the_ways_in_which_they_are_copied(
+    planted, run_check, small_set, picture
+):
+    again = saved(picture, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 80)
+    context = planted(
+        small_set | {"train/a/x.png": picture, "test/a/y.png": picture, "test/a/z.jpg": again}
+    )
+    (finding,) = run_check("duplicates-across-splits", context)
+    assert finding.message == (
+        "1 picture stands on two sides of the split, in 2 groups of copies "
+        "(1 byte-identical, 0 pixel-identical, 1 nearly identical)"
+    )
+    assert finding.count == 2
+    same = {"train/a/x.png", "test/a/y.png"}
+    assert files_of(finding) == [same, same | {"test/a/z.jpg"}]
+
+
+@pytest.mark.parametrize("frames", [8, 60])
+def test_frames_of_one_video_are_one_group_and_no_thousand_pairs(frames, planted, run_check, noise):
+    still = noise(7, 128, 128).astype(float)
+    draws = np.random.default_rng(0)
+    files = {
+        f"{'ab'[n % 2]}/{n:02d}.png": np.clip(still + draws.normal(0, 3, still.shape), 0, 255)
+        for n in range(frames)
+    }
+    files = {name: frame.astype(np.uint8) for name, frame in files.items()}
+    context = planted(
+        files | {f"{c}/other{n}.png": noise(n, 128, 128) for n in (1, 2) for c in "a"}
+    )
+    (finding,) = run_check("duplicates-across-classes", context)
+    assert finding.count == 1 and finding.message.startswith("1 picture stands in two classes")
+    assert files_of(finding) == [set(files)]
+    assert finding.items[0]["correlation"] > 0.999
+    assert len(context.near_copies) == len(files) - 1
+    assert run_check("near-duplicates", context) == []
+
+
+def test_what_a_device_draws_around_every_picture_makes_no_copies_of_them(
+    planted, run_check, noise
+):
+    """A bright panel that all share correlates by 0.999 whatever lies in the sector beside it."""
+    files = {}
+    for n in range(24):
+        screen = np.zeros((224, 224), np.uint8)
+        screen[70:150, 90:170] = noise(n, 80, 80) // 8
+        screen[:, :60] = 230
+        files[f"{'ab'[n % 2]}/{n:02d}.png"] = screen
+    context = planted(files)
+    assert max(pair.correlation for pair in context.near_copies) >= 0.999
+    assert run_check("duplicates-across-classes", context) == []
+    (finding,) = run_check("near-duplicates", context)
+    assert "not confirmed as copies" in finding.message
+
+
 def test_every_file_of_a_near_copy_is_named(planted, run_check, small_set, picture):
     again = saved(picture, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 80)
     context = planted(

@@ -329,6 +329,19 @@ def test_patches_saved_anew_are_pairs_and_others_are_not(shared_data, again, lea
     assert len(pairs) >= least * len(files) / 2 > 90
 
 
+def test_of_many_copies_only_what_connects_them_is_compared():
+    """Two pictures with twenty copies each, and all pairs of all of them."""
+    random = np.random.default_rng(0)
+    two = np.repeat(random.normal(size=(2, 64, 64)), 20, axis=0)
+    pictures = two + random.normal(scale=0.01, size=two.shape)
+    pixels = np.rint(pictures / pictures.std() * near_copies.STEPS).astype(np.int16)
+    pairs = np.array(list(combinations(range(40), 2)))
+    no = np.zeros(len(pairs), bool)
+    left = pairs[near_copies.unsettled(pixels, pairs, no, no, 0.999)]
+    within = (left[:, 0] < 20) == (left[:, 1] < 20)
+    assert (within.sum(), (~within).sum()) == (2 * 19, 20 * 20)
+
+
 @pytest.mark.parametrize("moved", [1, 2])
 def test_a_crop_moved_a_little_is_told_as_such(moved):
     files = {f"{n}.png": saved(detailed(n)[8:136, 8:136]) for n in range(4)}
