@@ -30,6 +30,7 @@ from medimg.api import (
     near_misses,
 )
 from medimg.core.index import dataset_name, files, listed, pattern_of, with_patient_options
+from medimg.datasets._nameless import tell_nameless_pictures
 from medimg.datasets._patients import (
     Inside,
     classes_inside,
@@ -134,8 +135,10 @@ def images_tree(path: Path) -> Tree:
     if not path.is_dir():
         raise InputError(f"{path} is no folder", "Give the folder that holds the images.")
     tree = read_tree(path)
+    found = instead(tree)
+    tell_nameless_pictures(path, tree)
     if not tree.root.holds_images:
-        raise InputError(f"no image in {path}{instead(tree)}", no_image_hint(tree))
+        raise InputError(f"no image in {path}{found}", no_image_hint(tree))
     return tree
 
 
