@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         with_groups,
         with_patient_options,
     )
+    from medimg.core.runs import is_run_folder
     from medimg.core.scored import Scored, UndefinedMetric, metric
 
 LAZY = {
@@ -83,6 +84,7 @@ LAZY = {
     "listed": "medimg.core.index",
     "with_groups": "medimg.core.index",
     "with_patient_options": "medimg.core.index",
+    "is_run_folder": "medimg.core.runs",
     "Scored": "medimg.core.scored",
     "UndefinedMetric": "medimg.core.scored",
     "metric": "medimg.core.scored",
@@ -136,6 +138,7 @@ __all__ = [
     "guess_positive",
     "hookimpl",
     "is_image_name",
+    "is_run_folder",
     "keep_classes",
     "listed",
     "metric",

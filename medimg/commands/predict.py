@@ -42,7 +42,7 @@ def image_files(
     found: dict[str, Picture] = {}
     for given in map(Path, paths):
         if given.is_dir():
-            plain = [p for p in sorted(given.rglob("*")) if p.is_file() and is_image_name(p.name)]
+            plain = [p for p in files_in(given) if p.is_file() and is_image_name(p.name)]
         else:
             plain = [given] if is_image_name(given.name) else []
         pictures = [Picture(p.as_posix(), p.read_bytes) for p in plain]
@@ -57,6 +57,15 @@ def image_files(
         pictures = pictures or [Picture(given.as_posix(), given.read_bytes)]
         found.update((picture.name, picture) for picture in pictures)
     return list(found.values())
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All that lies below a folder, except in run folders of medimg."""
+    from medimg.core.runs import REPORT, is_run_folder
+
+    found = sorted(folder.rglob("*"))
+    runs = {p.parent for p in found if p.name == REPORT and is_run_folder(p.parent)} - {folder}
+    return [p for p in found if runs.isdisjoint(p.parents)] if runs else found
 
 
 def decoded(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from medimg.core.types import Sample
 
 REPORT = "report.json"
+# its first key; the whole may be long
+REPORT_BEGINS = re.compile(rb'\s*\{\s*"schema"\s*:\s*"medimg\.report/')
 RECIPE = "recipe.yaml"
 MODEL = "model"
 MODEL_CARD = "model/model.json"
@@ -125,6 +127,15 @@ def new_run_folder(out: Path, command: str, subject: str, name: str | None = Non
     except OSError as error:
         raise cannot_write(folder, error) from error
     raise InputError(f"{out} holds too many runs of this second", "Give --name.")
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether medimg wrote a folder as a run's or an evaluation's: its report says so."""
+    try:
+        with (folder / REPORT).open("rb") as file:
+            return REPORT_BEGINS.match(file.read(200)) is not None
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,12 +13,13 @@ from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
-from medimg.api import Finding, InputError, canonical_split, counted, is_image_name
+from medimg.api import Finding, InputError, canonical_split, counted, is_image_name, is_run_folder
 
 JUNK_FOLDERS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"}
 IMAGE_FOLDERS = {"image", "images", "img", "imgs"}
 MASK_FOLDERS = {"mask", "masks"}
 MASK_NAME = re.compile(r"(?P<image>.+?)_mask(_\d+)?", re.IGNORECASE)
+REPORT = "report.json"
 DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
 # files of no telling name that are opened to see whether they are DICOM
 LOOKED_INTO = 20
@@ -137,12 +139,20 @@ def listing_of(path: Path) -> Tree:
     return tree
 
 
-def fill(tree: Tree, folder: Folder, path: Path, above: frozenset[tuple[int, int]]) -> None:
-    """Lists `path` into `folder`, and the folders in it."""
+def fill(tree: Tree, folder: Folder, path: Path, above: frozenset[tuple[int, int]]) -> bool:
+    """Lists `path` into `folder`, and the folders in it; medimg's own run folders are passed over.
+
+    Returns:
+        Whether it is such a folder, or holds nothing else.
+    """
     status = path.stat()
     above = above | {(status.st_dev, status.st_ino)}
     with os.scandir(path) as listing:
-        entries = sorted(listing, key=lambda entry: entry.name)
+        entries = sorted(listing, key=name_of)
+    # a run folder that was asked for by its name is read
+    if folder.path and holds(entries, REPORT) and is_run_folder(path):
+        return True
+    passed_over = False
     for entry in entries:
         name = f"{folder.path}/{entry.name}" if folder.path else entry.name
         if not entry.is_dir():
@@ -151,7 +161,18 @@ def fill(tree: Tree, folder: Folder, path: Path, above: frozenset[tuple[int, int
             tree.strays += junk_files(Path(entry.path), name)
         elif not entry.is_symlink() or identity(entry) not in above:
             # a link to a folder it lies in would never end
-            add_folder(tree, folder, entry, name, above)
+            passed_over |= not add_folder(tree, folder, entry, name, above)
+    return passed_over and not (folder.images or folder.others or folder.folders)
+
+
+def name_of(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+def holds(entries: Sequence[os.DirEntry[str]], name: str) -> bool:
+    """Whether one of the entries, which are sorted by their names, has that name."""
+    place = bisect_left(entries, name, key=name_of)
+    return place < len(entries) and entries[place].name == name
 
 
 def identity(entry: os.DirEntry[str]) -> tuple[int, int]:
@@ -176,16 +197,22 @@ def add_folder(
     entry: os.DirEntry[str],
     path: str,
     above: frozenset[tuple[int, int]],
-) -> None:
-    """Lists a folder in a folder; one that can't be listed becomes a finding."""
+) -> bool:
+    """Lists a folder in a folder; one that can't be listed becomes a finding.
+
+    Returns:
+        Whether it is part of the dataset, as medimg's own run folders are not.
+    """
     inner = Folder(entry.name, path)
     try:
-        fill(tree, inner, Path(entry.path), above)
+        if fill(tree, inner, Path(entry.path), above):
+            return False
     except OSError as error:
         message = f"the folder {path} can't be listed: {error.strerror or error}"
         tree.findings.append(Finding("unreadable", "error", message, 1, ({"file": path},)))
         inner.others += 1
     folder.folders.append(inner)
+    return True
 
 
 def junk_files(folder: Path, path: str) -> list[str]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medimg.api import is_run_folder
+
 if TYPE_CHECKING:
     import pydicom
 
@@ -123,6 +125,8 @@ def _listed(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Ite
         return
     with os.scandir(folder) as listing:
         entries = sorted(listing, key=lambda entry: entry.name)
+    if prefix and any(e.name == "report.json" for e in entries) and is_run_folder(folder):
+        return
     for entry in entries:
         if entry.name.startswith(".") or entry.name in JUNK_FOLDERS:
             continue

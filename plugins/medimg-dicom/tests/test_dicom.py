@@ -35,7 +35,7 @@ from medimg.opening import open_dataset
 from medimg.testing import check_dataset
 from medimg_dicom import medimg_datasets, pixels
 from medimg_dicom.folder import Reader
-from medimg_dicom.headers import read_header
+from medimg_dicom.headers import list_files, read_header
 from medimg_dicom.pixels import picture
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "dev"
@@ -364,6 +364,17 @@ def test_declared_removal_is_information(tmp_path):
 
 
 # -- labels from a table ---------------------------------------------------------------------------
+
+
+def test_run_folders_of_medimg_are_no_part_of_it(tmp_path):
+    root = write_patients(tmp_path / "set")
+    before = read(root)
+    write(root / "runs" / "mine" / "shown.dcm")
+    (root / "runs" / "mine" / "report.json").write_text('{"schema": "medimg.report/1"}')
+    after = read(root)
+    assert (after.samples, after.findings) == (before.samples, before.findings)
+    (root / "runs" / "mine" / "report.json").write_text("{}")
+    assert "runs/mine/shown.dcm" in list_files(root)
 
 
 @pytest.fixture
