@@ -509,15 +509,16 @@ def unsettled(
 ) -> np.ndarray:
     """Bool[P]: the pairs that have to be compared, where there are many of each picture.
 
-    Each picture is compared with the first two that it might be a copy of. What these show to be
-    copies of one picture need not be compared all with all.
+    Each picture is compared with the last two before it that it might be a copy of. What these
+    show to be copies of one picture need not be compared all with all.
     """
     if len(places) < MANY_EACH * len(pixels):
         return np.ones(len(places), bool)
-    # pairs stand in the order of their first, so these are the first of each second
+    # pairs stand in the order of their first: the last of each second are those just before it,
+    # as frames of one video are
     order = np.argsort(places[:, 1], kind="stable")
-    starts = np.searchsorted(places[order, 1], np.arange(len(pixels) + 1))
-    rank = np.arange(len(places)) - starts[places[order, 1]]
+    ends = np.searchsorted(places[order, 1], np.arange(len(pixels)), side="right")
+    rank = ends[places[order, 1]] - 1 - np.arange(len(places))
     some = order[rank < 2]
     chosen = places[some], turned[some], few[some]
     same = correlations(pixels, *chosen) >= correlation
