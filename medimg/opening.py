@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from medimg.core.errors import InputError, MedimgError, PluginError, UsageError, near_misses
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 # where datasets asked for by name are looked for, before ./data
 DATA_VARIABLE = "MEDIMG_DATA"
 # archives of files, which no layout looks into
+ARRAYS = ".npz"
 PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 
 
@@ -141,7 +143,7 @@ def choose_layout(
     guesses, readers, findings = asked(path, offered, manager)
     sure = {name: guess for name, guess in guesses.items() if guess.confidence > 0}
     if not sure:
-        raise unread(path, guesses, findings)
+        raise unread(path, guesses, findings, offered)
     # -o label=… is meant for a layout that has labels columns
     able = {n: g for n, g in sure.items() if knows(readers[n], options)}
     ranked = sorted((able or sure).items(), key=lambda item: -item[1].confidence)
@@ -212,7 +214,12 @@ def knows(reader: Layout, options: Mapping[str, str]) -> bool:
     return known is None or all(name in known for name in options)
 
 
-def unread(path: Path, guesses: Mapping[str, Guess], findings: list[Finding]) -> InputError:
+def unread(
+    path: Path,
+    guesses: Mapping[str, Guess],
+    findings: list[Finding],
+    offered: Mapping[str, DatasetInfo],
+) -> InputError:
     """The error where no layout reads a path: what each looked for."""
     said = "; ".join(f"{name}: {guess.reason}" for name, guess in guesses.items())
     failed = "".join(f" ({finding.message})" for finding in findings)
@@ -223,8 +230,24 @@ def unread(path: Path, guesses: Mapping[str, Guess], findings: list[Finding]) ->
         f"no layout reads the {what} {path}{holds} ({said}){failed}",
         dicom
         or packed_in(path)
+        or archive_in(path, offered)
         or "It takes folders of images by class or by patient, a .csv that names images, or an "
         "archive that a plugin reads: medimg plugins",
+    )
+
+
+def archive_in(path: Path, offered: Mapping[str, DatasetInfo]) -> str:
+    """The next step where a file is an archive of arrays (.npz), or a folder holds such; else
+    empty."""
+    named = [path] if path.is_file() else sorted(path.iterdir())
+    found = [file for file in named if file.suffix.lower() == ARRAYS]
+    if not found:
+        return ""
+    if any(ARRAYS in info.suffixes for info in offered.values()):
+        return f"Give one of the archives in it: {quote(str(found[0]))}" if path.is_dir() else ""
+    return (
+        f"{found[0].name} is read by the plugin medimg-medmnist: pip install medimg-medmnist "
+        "(from a checkout: pip install ./plugins/medimg-medmnist)"
     )
 
 

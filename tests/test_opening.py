@@ -122,6 +122,28 @@ def test_archives_are_to_be_unpacked(opened, tmp_path):
         assert error.value.hint.startswith("Unpack") and "archive.zip" in error.value.hint
 
 
+def test_archives_of_a_plugin_that_is_not_installed(opened, tmp_path):
+    (tmp_path / "bloodmnist.npz").write_bytes(b"PK")
+    (tmp_path / "readme.txt").write_text("")
+    for path in (tmp_path, tmp_path / "bloodmnist.npz"):
+        with pytest.raises(InputError, match="no layout reads") as error:
+            opened(path)
+        assert error.value.hint == (
+            "bloodmnist.npz is read by the plugin medimg-medmnist: pip install medimg-medmnist "
+            "(from a checkout: pip install ./plugins/medimg-medmnist)"
+        )
+
+
+def test_a_folder_of_archives_that_are_read_one_by_one(opened, tmp_path):
+    (tmp_path / "it's b.npz").write_bytes(b"PK")
+    (tmp_path / "c.npz").write_bytes(b"PK")
+    reader = layout(0.0)
+    reader.suffixes = (".npz",)
+    with pytest.raises(InputError, match="no layout reads") as error:
+        opened(tmp_path, added={"npz": reader})
+    assert error.value.hint == f"Give one of the archives in it: {tmp_path}/c.npz"
+
+
 def test_no_layout_reads_it(opened, tmp_path):
     (tmp_path / "x.txt").write_text("")
     for path, what in ((tmp_path, "folder"), (tmp_path / "x.txt", "file")):

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from medimg.api import Finding, UsageError, canonical_split, near_misses
+from medimg.api import Finding, UsageError, canonical_split, counted, near_misses
 from medimg.core.index import listed
 from medimg.datasets._pictures import Pictures
 from medimg.datasets._table import Table
@@ -312,14 +312,30 @@ def question(
     shown = ", ".join(f"{c} ({values_shown(table.values(c))})" for c in columns[:12])
     more = f", and {len(columns) - 12} more" if len(columns) > 12 else ""
     ways = [f"-o {role}={quoted(columns[0])}"]
-    if block:
+    if block and (fault := why_no_classes(table, block)):
+        one = f"-o {role}={quoted(block[0])}"
+        ways = [way for way in ways if way != one] + [
+            f"{one} for a class against the rest ({fault})"
+        ]
+    elif block:
         ways.append(f"-o {role}={quoted(','.join(block))} where each column is a class")
-    if columns[0] in block:
-        ways.reverse()
+        if columns[0] in block:
+            ways.reverse()
     return UsageError(
         f"which column of {table.name} {what}? It could be {shown}{more}",
         f"Say which: {', or '.join(ways)}",
     )
+
+
+def why_no_classes(table: Table, block: Sequence[str]) -> str:
+    """What stands against reading columns of 0 and 1 as a class each; empty where nothing does."""
+    rows = [[row.cells.get(c, "").strip().removesuffix(".0") for c in block] for row in table.rows]
+    several = sum(row.count("1") > 1 for row in rows)
+    none = sum("1" not in row and "0" in row for row in rows)
+    names = ",".join(block)
+    if several:
+        return f"several of {names} are marked in {counted(several, 'row')}"
+    return f"none of {names} is marked in {counted(none, 'row')}" if none else ""
 
 
 def quoted(text: str) -> str:

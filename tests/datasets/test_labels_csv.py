@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import unicodedata
 
@@ -507,6 +508,27 @@ def test_a_second_reader_who_knows_a_class_more(dataset):
     assert [row["says"] for row in finding.items] == [["TB"], ["x"]]
 
 
+@pytest.mark.parametrize(
+    ("last", "hint"),
+    [
+        ("0,0,1", "-o label=N,D,G where each column is a class, or -o label=N"),
+        (",,", "-o label=N,D,G where each column is a class, or -o label=N"),
+        ("0,1,1", "-o label=N for a class against the rest (several of N,D,G are marked in 1 row)"),
+        ("0,0,0", "-o label=N for a class against the rest (none of N,D,G is marked in 1 row)"),
+    ],
+)
+def test_a_block_is_offered_where_it_can_be_read(dataset, last, hint):
+    names = [f"{number}.png" for number in range(20)]
+    marks = [("1,0,0", "0,1,0", "0,0,1")[n % 3] for n in range(19)] + [last]
+    rows = [f"{name},{mark}" for name, mark in zip(names, marks, strict=True)]
+    root = dataset([f"im/{n}" for n in names], labels="\n".join(["image,N,D,G", *rows]))
+    with pytest.raises(UsageError, match="is the label") as error:
+        read(root)
+    assert error.value.hint == f"Say which: {hint}"
+    offered = hint.partition("-o label=")[2].split()[0].rstrip(",")
+    assert len(read(root, label=offered)) == (19 if last == ",," else 20)
+
+
 def test_a_block_of_classes_that_says_otherwise(dataset):
     text = "image,label,N,D,G\na.png,N,1,0,0\nb.png,D,0,1,1\nc.png,G,0,1,0\nd.png,D,0,1,0\n"
     index = read(dataset(IMAGES, labels=text), label="label")
@@ -843,7 +865,14 @@ def test_odir_asks_for_the_label(shared_data):
     root = shared_data / "odir_fundus_csv"
     with pytest.raises(UsageError, match="which column of full_df.csv is the label") as error:
         read(root)
-    assert "-o label=labels" in error.value.hint
+    # rows mark several of N, D, …, so that these are not offered as classes
+    with (root / "full_df.csv").open(newline="") as file:
+        several = sum(sum(int(row[c]) for c in "NDGCAHMO") > 1 for row in csv.DictReader(file))
+    assert error.value.hint == (
+        "Say which: -o label=labels, or -o label=N for a class against the rest "
+        f"(several of N,D,G,C,A,H,M,O are marked in {several} rows)"
+    )
+    assert read(root, label="N").class_counts().keys() == {"0", "1"}
     (finding,) = found(read(root, label="labels"), "patient-ids-unusable")
     assert finding.hint == "If it does: -o group=ID"
     with pytest.raises(UsageError, match="full_df.csv line 2 has 2 of the label columns"):
