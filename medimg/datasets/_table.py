@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -23,6 +24,8 @@ OWN_HEADER = ",".join(INDEX_HEADER).encode()
 LOST = "\N{REPLACEMENT CHARACTER}"
 # how the first byte of a UTF-8 letter looks in Latin-1, and what follows it
 TWICE = re.compile("[\\u00c2-\\u00f4][^\\x00-\\x7f]")
+# lines that a message lists
+MOST_LINES = 5
 BLANK = {"", "nan", "null", "n/a", "na", "<na>", "#n/a"}
 
 
@@ -187,11 +190,46 @@ def decoded(path: Path) -> tuple[str, list[Finding]]:
         return data.decode("utf-8-sig"), []
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
+    mixed = line_by_line(path, data)
+    if mixed:
+        return mixed
     message = f"{path.name} is no UTF-8 (line {line}); it was read as Latin-1"
     hint = "Look whether names with accents are right; saving the table as UTF-8 settles it."
     where = {"file": path.name, "line": line}
     finding = Finding("csv-encoding", "info", message, 1, (where,), hint)
     return data.decode(FALLBACK_ENCODING, errors="replace"), [finding]
+
+
+def line_by_line(path: Path, data: bytes) -> tuple[str, list[Finding]] | None:
+    """The text where a few lines of a UTF-8 file are Latin-1, and their warning; else None.
+
+    Letters of Latin-1 hardly ever make a line of UTF-8, so that one such line tells: the others
+    are left as they are meant.
+    """
+    made: list[str] = []
+    others: list[int] = []
+    for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).splitlines(True), 1):
+        try:
+            made.append(line.decode("utf-8"))
+        except UnicodeDecodeError:
+            made.append(line.decode(FALLBACK_ENCODING, errors="replace"))
+            others.append(number)
+    letters = sum(not line.isascii() for line in made) - len(others)
+    if len(others) > letters:
+        return None
+    one = len(others) == 1
+    shown = ", ".join(map(str, others[:MOST_LINES]))
+    more = f" and {len(others) - MOST_LINES:,} more" if len(others) > MOST_LINES else ""
+    finding = Finding(
+        "csv-encoding",
+        "warning",
+        f"{path.name} is UTF-8 but for {len(others):,} line{'s' * (not one)}, read as Latin-1 "
+        f"(line{'s' * (not one)} {shown}{more})",
+        len(others),
+        tuple({"file": path.name, "line": number} for number in others[:MOST_ITEMS]),
+        "See whether the names there are right: one class or patient may be written in two ways.",
+    )
+    return "".join(made), [finding]
 
 
 def garbled(path: Path, text: str, rows: Sequence[Row]) -> list[Finding]:

@@ -986,3 +986,25 @@ def test_an_index_says_what_it_leaves_out(dataset):
 def test_an_index_that_names_all_images_is_silent(dataset):
     root = dataset(IMAGES[:2], clean=OWN + "im/a.png,yes,,\nim/b.png,no,,\n", notes="x,y\n")
     assert not read(root / "clean.csv").findings
+
+
+def test_a_few_lines_of_latin_1_in_utf8_leave_the_others_as_they_are(dataset):
+    rows = [f"{name},{'yes' if n % 2 else 'no'},Pé{n}" for n, name in enumerate(IMAGES)]
+    lines = [row.encode() for row in ("image,label,patient", *rows)]
+    lines[2] = lines[2].decode().encode("latin-1")
+    index = read(dataset(IMAGES, labels=b"\n".join(lines) + b"\n"))
+    assert index.groups() == tuple(f"Pé{n}" for n in range(len(IMAGES)))
+    (finding,) = found(index, "csv-encoding")
+    assert finding.message == "labels.csv is UTF-8 but for 1 line, read as Latin-1 (line 3)"
+    assert finding.items == ({"file": "labels.csv", "line": 3},)
+    assert finding.severity == "warning"
+
+
+def test_many_lines_of_latin_1_in_utf8_are_counted_and_the_first_named(dataset):
+    names = [f"{n}.png" for n in range(14)]
+    rows = [f"{name},{n % 2},Pé{n}".encode("latin-1" if n < 7 else "utf-8")
+            for n, name in enumerate(names)]  # fmt: skip
+    index = read(dataset(names, labels=b"\r\n".join([b"\xef\xbb\xbfimage,label,patient", *rows])))
+    assert set(index.groups()) == {f"Pé{n}" for n in range(14)}
+    (finding,) = found(index, "csv-encoding")
+    assert "(lines 2, 3, 4, 5, 6 and 2 more)" in finding.message and finding.count == 7
