@@ -50,6 +50,26 @@ def split(
     return made.apply(index), made
 
 
+def refuse_one_patient(index: DatasetIndex) -> None:
+    """Fails where all images are of one patient: a slip of the pattern, mostly.
+
+    Raises:
+        InputError: they are.
+    """
+    from medimg.core.errors import InputError
+
+    if {s.group for s in index.samples} != {*index.groups()} or len(index.groups()) != 1:
+        return
+    first = index.samples[0]
+    raise InputError(
+        f"{index.name} can't be split: all {len(index):,} images are of one patient, "
+        f"{first.group!r} ({index.patients}), who can't be in several parts",
+        f"See what was read as the patient: medimg inspect DATASET. A file is called {first.path}: "
+        "the first group of -o 'group_regex=(person[0-9]+)' must find another word for another "
+        "patient; -o group=none, if the images are independent.",
+    )
+
+
 def same_pictures(job: Job, index: DatasetIndex, records: Mapping[str, Any]) -> dict[str, str]:
     """Path to a key that all copies of one picture share; what was tied is said.
 
@@ -312,6 +332,7 @@ def command(
     ratios = parse_ratios(split_ratios or RATIOS)
     job = Job("split", seed=seed, **common)
     index = job.open(dataset, layout, options, positive)
+    refuse_one_patient(index)
     records = job.scan(index) if keep_duplicates_together else None
     together = same_pictures(job, index, records) if records is not None else None
     words = typed(dataset, layout, options, positive)

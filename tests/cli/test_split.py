@@ -148,12 +148,17 @@ def test_a_class_that_can_not_be_everywhere_is_a_finding(folder, capsys):
     assert [item["split"] for item in finding["items"]] == ["val", "test"]
 
 
-def test_one_patient_can_not_be_split(tmp_path, capsys):
+@pytest.mark.parametrize("parts", [(), ("--split-ratios", "80/20"), ("--folds", "5")])
+def test_one_patient_can_not_be_split(parts, tmp_path, capsys):
     for number in range(6):
-        picture(tmp_path / "set" / "ab"[number % 2] / f"p1_{number}.png", number)
-    assert run(["split", str(tmp_path / "set"), *BY_PATIENT, "--out", str(tmp_path / "r")]) == 3
-    assert "set can't be split: 1 patient for 3 parts" in capsys.readouterr().err
-    assert not (tmp_path / "r").exists()
+        picture(tmp_path / "set" / "ab"[number % 2] / f"p{number}_1.png", number)
+    pattern = ("-o", r"group_regex=(p)\d")
+    args = ["split", str(tmp_path / "set"), *pattern, "--out", str(tmp_path / "r"), *parts]
+    assert run(args) == 3
+    err = capsys.readouterr().err
+    assert "set can't be split: all 6 images are of one patient, 'p' (" in err
+    assert r"group_regex=(p)\d" in err and "a/p0_1.png" in err and "medimg inspect" in err
+    assert "Fewer" not in err and not (tmp_path / "r").exists()
 
 
 def test_bad_ratios_are_wrong_usage(folder, capsys):
