@@ -235,7 +235,7 @@ def fold_table(index: DatasetIndex, folds: Folds) -> str:
 
 def say_folds(job: Job, index: DatasetIndex, folds: Folds, findings: tuple[Finding, ...]) -> None:
     """The table and what should be known about it."""
-    from medimg.core.folds import class_distance, describe
+    from medimg.core.folds import describe
 
     say_before(job, index, describe(folds, job.seed))
     job.say(fold_table(index, folds))
@@ -244,13 +244,26 @@ def say_folds(job: Job, index: DatasetIndex, folds: Folds, findings: tuple[Findi
         f"Distance from equal folds: {100 * folds.dealt.distance:.2f} percentage points of the "
         "images (the fold that is furthest off)."
     )
-    off, label, fold = class_distance(folds.dealt)
-    if label:
-        job.say(
-            f"Class by class: {100 * off:.2f} percentage points ({label} in "
-            f"{fold.replace('-', ' ')})."
-        )
+    said = class_by_class(folds.dealt)
+    if said:
+        job.say(said)
     say_findings(job, index, findings)
+
+
+def class_by_class(dealt: Assignment) -> str:
+    """How far the classes are from equal shares, and which are too small to have them."""
+    from medimg.core.folds import class_distance, uncounted_classes
+    from medimg.core.split import counted
+
+    off, label, fold = class_distance(dealt)
+    said = []
+    if label:
+        said.append(f"{100 * off:.2f} percentage points ({label} in {fold.replace('-', ' ')})")
+    small = [f"{name} ({counted(n, dealt.unit)})" for name, n in uncounted_classes(dealt).items()]
+    if small:
+        more = f" and {len(small) - 5} more" if len(small) > 5 else ""
+        said.append(f"not counted, too small to be in every fold: {', '.join(small[:5])}{more}")
+    return f"Class by class: {'; '.join(said)}." if said else ""
 
 
 def write_all(job: Job, index: DatasetIndex, folds: Folds) -> dict[str, Any]:

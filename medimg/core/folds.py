@@ -162,16 +162,22 @@ def _with_test(
 def class_distance(dealt: Assignment) -> tuple[float, str, str]:
     """The largest difference of a fold's share of a class from an equal one: (0..1, class, fold).
 
-    A class with fewer patients than folds is a finding and not counted here.
+    A class of `uncounted_classes` is a finding and not counted here.
     """
+    left_out = uncounted_classes(dealt)
     found = [(0.0, "", "")]
-    for label, units in dealt.class_groups.items():
+    for label in dealt.class_groups:
         total = sum(counts.get(label, 0) for counts in dealt.counts.values())
-        if units < len(dealt.counts):
+        if label in left_out:
             continue
         for name, counts in dealt.counts.items():
             found.append((abs(counts.get(label, 0) / total - dealt.ratios[name]), label, name))
     return max(found, key=lambda gap: gap[0])
+
+
+def uncounted_classes(dealt: Assignment) -> dict[str, int]:
+    """Classes with fewer patients than folds, and how many have an image of each."""
+    return {label: n for label, n in dealt.class_groups.items() if n < len(dealt.counts)}
 
 
 def describe(folds: Folds, seed: int) -> str:

@@ -160,3 +160,14 @@ def test_more_folds_than_patients(tmp_path, capsys):
     err = capsys.readouterr().err
     assert "Error: 5 folds can't be made of 3 patients" in err and "--folds 3" in err
     assert not (tmp_path / "r").exists()
+
+
+def test_classes_that_the_distance_leaves_out_are_named(tmp_path, capsys):
+    for label, images in {"common": 10, "rare": 4, "single": 1}.items():
+        for number in range(images):
+            picture(tmp_path / "set" / label / f"{number}.png", number + 20 * len(label))
+    args = ["split", str(tmp_path / "set"), "--folds", "5", "--out", str(tmp_path / "r")]
+    assert run(args) == 0
+    out = capsys.readouterr().out
+    (said,) = [line for line in out.splitlines() if line.startswith("Class by class")]
+    assert said.endswith("too small to be in every fold: rare (4 images), single (1 image).")
