@@ -41,6 +41,8 @@ WAVES = tuple(
     np.cos(np.pi / n * np.outer(np.arange(9), np.arange(n) + 0.5)).astype(np.float32)
     for n in (SMALL_HEIGHT, SMALL_WIDTH)
 )
+# by so many levels the channels of a grey picture differ once it was saved with losses (WebP: 1)
+GREY_LEVELS = 2
 # grey levels are counted in this many rows at least, evenly spread
 COUNTED_ROWS = 48
 # so many are taken through each step together, as long as they are small: code that runs twice
@@ -99,7 +101,8 @@ class ScanRecord(NamedTuple):
         frames: pictures in the file (animation, pages); only the first is looked at.
         orientation: EXIF orientation, 1 to 8; 1 is upright.
         quality: of a JPEG's quantisation tables, 1 to 100; None for other formats.
-        grey: whether all channels are equal, however it is stored.
+        grey: whether all channels are equal, however it is stored, but for two levels that lossy
+            formats leave between them.
         sharpness: mean size of the detail of up to 5 pixels over that of up to 17 (or over 8 % of
             `std`, if that is more), in a band across the middle at full size; the less the more
             it is blurred. None where the band is blank.
@@ -345,8 +348,8 @@ def measured(images: list[np.ndarray], known: list[dict[str, Any]]) -> list[Raw]
     """
     greys = [in_grey(image) for image in images]
     hashes = [
-        pixel_hash(grey if same else image)
-        for image, (grey, same) in zip(images, greys, strict=True)
+        pixel_hash(image if away else grey)
+        for image, (grey, away) in zip(images, greys, strict=True)
     ]
     levels = [to_bytes(grey) for grey, _ in greys]
     counts = [grey_levels(level) for level in levels]
@@ -355,25 +358,34 @@ def measured(images: list[np.ndarray], known: list[dict[str, Any]]) -> list[Raw]
     for place, (image, own, level) in enumerate(zip(images, known, levels, strict=True)):
         own["mode"] = own.get("mode") or plain_mode(image)
         own["height"], own["width"] = level.shape
-        own["grey"], own["pixel_hash"] = greys[place][1], hashes[place]
+        own["grey"], own["pixel_hash"] = greys[place][1] <= GREY_LEVELS, hashes[place]
         whole = None if len(level) < 2 * COUNTED_ROWS else mean_and_spread_of(level)
         raws.append(Raw(own, counts[place], whole, small[place], band(level), corners(level)))
     return raws
 
 
-def in_grey(image: np.ndarray) -> tuple[np.ndarray, bool]:
-    """A picture's luminance, and whether that is all there is: all channels are the same."""
+def in_grey(image: np.ndarray) -> tuple[np.ndarray, float]:
+    """A picture's luminance, and by how many of 256 levels a channel lies apart from it at most.
+
+    In a picture whose middle shows colour, it is known to be more than `GREY_LEVELS`, no more.
+    """
     if image.ndim == 2:
-        return image, True
+        return image, 0.0
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    unit = 257 if image.itemsize == 2 else 1
     # nearly every coloured picture shows it in one pixel, or in one row
-    tall, wide = grey.shape
-    if image.item(tall // 2, wide // 2, 0) != image.item(tall // 2, wide // 2, 2):
-        return grey, False
-    row, lit = image[tall // 2], grey[tall // 2]
-    if (row[:, 0] != lit).any() or (row[:, 2] != lit).any():
-        return grey, False
-    return grey, cv2.norm(image, cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), cv2.NORM_INF) == 0
+    tall, wide = grey.shape[0] // 2, grey.shape[1] // 2
+    across = abs(image.item(tall, wide, 0) - image.item(tall, wide, 2)) / unit
+    if across > 2 * GREY_LEVELS:
+        return grey, across
+    row = slice(tall, tall + 1)
+    away = from_grey(image[row], grey[row]) / unit
+    return grey, away if away > GREY_LEVELS else from_grey(image, grey) / unit
+
+
+def from_grey(image: np.ndarray, grey: np.ndarray) -> float:
+    """How far a channel lies from the luminance at most."""
+    return cv2.norm(image, cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), cv2.NORM_INF)
 
 
 def grey_levels(grey: np.ndarray) -> np.ndarray:

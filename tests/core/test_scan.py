@@ -247,6 +247,28 @@ def test_grey_is_told_however_it_is_stored(tmp_path, grey, rgb):
     assert [records[name].mode for name in pictures] == ["L", "RGB", "RGB"]
 
 
+@pytest.mark.parametrize("quality", [30, 80, 95])
+def test_grey_saved_with_losses_is_grey_and_a_faint_tint_is_none(tmp_path, grey, quality):
+    three = np.dstack([grey] * 3)
+    tinted = np.clip(three.astype(int) + (5, 0, -5), 0, 255).astype(np.uint8)
+    deep = three.astype(np.uint16) * 257
+    deep[..., 2] -= np.minimum(deep[..., 2], 300)
+    pictures = {
+        "grey.webp": encoded(Image.fromarray(three), "WEBP", quality=quality),
+        "grey.png": Image.fromarray(grey),
+        "tinted.png": Image.fromarray(tinted),
+        "deep.png": cv2.imencode(".png", deep)[1].tobytes(),
+    }
+    decoded = np.asarray(Image.open(io.BytesIO(pictures["grey.webp"])).convert("RGB"))
+    assert np.ptp(decoded, axis=2).max() > 0, "no channel differs: this shows nothing"
+    pictures["copy.png"] = Image.fromarray(decoded)
+    records = scan(folder_of(tmp_path, pictures))
+    assert [records[name].grey for name in pictures] == [True, True, False, True, True]
+    # the same pixels in another format are an exact copy; what was lost makes it none of the grey
+    assert records["copy.png"].pixel_hash == records["grey.webp"].pixel_hash
+    assert records["grey.png"].pixel_hash != records["grey.webp"].pixel_hash
+
+
 def test_frames_orientation_and_private_fields_stand_in_the_record(tmp_path, grey):
     turned = Image.Exif()
     turned[0x0112], turned[0x013B] = 6, "Jane Roe"
