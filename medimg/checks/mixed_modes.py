@@ -8,23 +8,12 @@ from typing import Any
 import numpy as np
 
 from medimg.api import CheckContext, Finding, Sample
+from medimg.checks._modes import GREY_AS_RGB, kinds
 from medimg.checks.blank import filled_ones
 from medimg.core.checking import MOST_ITEMS, item
-from medimg.core.scan import ScanRecord
 
 # a mode of which this share is of one class gives that class away, unless this share of all is
 PURE, LARGE = 0.95, 0.7
-GREY_AS_RGB = "grey stored as RGB"
-NAMES = {
-    "1": "black and white",
-    "L": "grey",
-    "LA": "grey with transparency",
-    "RGB": "colour",
-    "RGBA": "colour with transparency",
-    "P": "palette",
-    "CMYK": "CMYK",
-}
-GREY_NAMES = {"RGB": GREY_AS_RGB, "RGBA": "grey stored as RGBA", "P": "grey stored as palette"}
 
 
 def check(context: CheckContext, *, association: float = 0.5, fewest: int = 10) -> list[Finding]:
@@ -39,11 +28,11 @@ def check(context: CheckContext, *, association: float = 0.5, fewest: int = 10) 
         fewest: images of other modes than the commonest that it takes to say so.
     """
     samples = filled_ones(context)
-    kinds = {s.path: kind(context.record(s)) for s in samples}
-    counts = Counter(kinds.values())
+    stored = {s.path: name for s, name in zip(samples, kinds(context, samples), strict=True)}
+    counts = Counter(stored.values())
     if len(counts) < 2:
         return grey_as_rgb(len(samples)) if GREY_AS_RGB in counts else []
-    by_class = Counter((kinds[s.path], str(s.label)) for s in samples)
+    by_class = Counter((stored[s.path], str(s.label)) for s in samples)
     rarer = len(samples) - max(counts.values())
     tells = giveaway(by_class, fewest)
     if not tells and rarer >= fewest and cramers_v(by_class) >= association:
@@ -54,7 +43,7 @@ def check(context: CheckContext, *, association: float = 0.5, fewest: int = 10) 
             "warning",
             f"{tells or 'colour modes are mixed'}: {listed(counts, by_class)}",
             rarer,
-            rows(samples, kinds, counts, by_class),
+            rows(samples, stored, counts, by_class),
             hint(bool(tells)),
         )
     ]
@@ -74,14 +63,6 @@ def giveaway(by_class: Counter[tuple[str, str]], fewest: int) -> str:
                 f"the colour mode tells the class ({mode}: {images:,} of {modes[mode]:,} {label})"
             )
     return ""
-
-
-def kind(record: ScanRecord) -> str:
-    """What a picture is stored as, in words."""
-    mode, _, depth = record.mode.partition(";")
-    names = NAMES | (GREY_NAMES if record.grey else {})
-    name = names.get(mode, mode or "unknown")
-    return f"{depth}-bit {name}" if depth else name
 
 
 def grey_as_rgb(images: int) -> list[Finding]:
@@ -121,7 +102,7 @@ def hint(tells: bool) -> str:
 
 def rows(
     samples: list[Sample],
-    kinds: dict[str, str],
+    stored: dict[str, str],
     counts: Counter[str],
     by_class: Counter[tuple[str, str]],
 ) -> tuple[dict[str, Any], ...]:
@@ -131,10 +112,10 @@ def rows(
     ]
     (commonest, _), *_ = counts.most_common(1)
     rare = sorted(
-        (s for s in samples if kinds[s.path] != commonest),
-        key=lambda s: (counts[kinds[s.path]], kinds[s.path], s.path),
+        (s for s in samples if stored[s.path] != commonest),
+        key=lambda s: (counts[stored[s.path]], stored[s.path], s.path),
     )
-    return (*table, *(item(s, mode=kinds[s.path]) for s in rare))[:MOST_ITEMS]
+    return (*table, *(item(s, mode=stored[s.path]) for s in rare))[:MOST_ITEMS]
 
 
 def cramers_v(pairs: Counter[tuple[str, str]]) -> float:

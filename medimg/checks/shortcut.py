@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from medimg.api import CheckContext, Finding, Sample, UsageError
+from medimg.checks._modes import kinds
 from medimg.core.checking import grouped
 from medimg.core.scan import FEATURE_NAMES, SMALL_HEIGHT, SMALL_WIDTH, ScanRecord
 
@@ -298,29 +299,33 @@ def features_of(context: CheckContext, samples: Sequence[Sample]) -> list[Featur
     """All features of N images."""
     records = [context.record(s) for s in samples]
     return [
-        *file_features(records),
+        *file_features(records, kinds(context, samples)),
         *pixel_features(records),
         *edge_features(records),
         *column_features(samples),
     ]
 
 
-def file_features(records: Sequence[ScanRecord]) -> list[Feature]:
-    """What is known of the files before a pixel is looked at."""
+def file_features(records: Sequence[ScanRecord], modes: Sequence[str]) -> list[Feature]:
+    """What is known of the files before anatomy is looked at.
+
+    Args:
+        modes: what each is stored as, grey told from colour.
+    """
     qualities = [-1 if r.quality is None else r.quality for r in records]
-    kinds = Counter(
+    alike = Counter(
         (r.width, r.height, r.mode, r.format, q) for r, q in zip(records, qualities, strict=True)
     )
     features = [
         Feature("width", FILE, numbers([r.width for r in records])),
         Feature("height", FILE, numbers([r.height for r in records])),
         Feature("aspect ratio", FILE, numbers([r.width / r.height for r in records])),
-        Feature("colour mode", FILE, categories([r.mode for r in records])),
+        Feature("colour mode", FILE, categories(modes)),
         Feature("format", FILE, categories([r.format for r in records])),
         Feature("JPEG quality", FILE, numbers(qualities)),
         Feature("EXIF orientation", FILE, categories([str(r.orientation) for r in records])),
     ]
-    if max(kinds.values()) < ALIKE * len(records):
+    if max(alike.values()) < ALIKE * len(records):
         features.append(Feature("file size", FILE, numbers([r.size_bytes for r in records])))
     return features
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from medimg.checks._modes import kinds
 from medimg.checks.shortcut import (
     as_values,
     auroc_of,
@@ -88,6 +89,29 @@ def test_the_colour_mode(two_classes, planted, run_check):
     }
     (finding,) = run_check("shortcut", planted(coloured))
     assert "colour mode" in {row["feature"] for row in finding.items[:3]}
+
+
+def test_colour_beside_grey_stored_as_colour(two_classes, planted, run_check):
+    stored = {n: cv2.cvtColor(p, cv2.COLOR_GRAY2BGR) for n, p in two_classes.items()}
+    for name, pixels in stored.items():
+        if name.startswith("b/"):
+            # hardly any luminance
+            pixels[..., 0] = cv2.subtract(pixels[..., 0], 20)
+    context = planted(stored)
+    (mixed,) = run_check("mixed-modes", context)
+    assert "tells the class" in mixed.message and "--only shortcut" in mixed.hint
+    (finding,) = run_check("shortcut", context)
+    assert "colour mode" in {row["feature"] for row in finding.items[:3]}
+
+
+def test_blank_pictures_have_the_colour_mode_of_the_rest(two_classes, planted, run_check):
+    stored = {n: cv2.applyColorMap(p, cv2.COLORMAP_PINK) for n, p in two_classes.items()}
+    for number, name in enumerate(stored):
+        if name.startswith("b/") and number % 2:
+            stored[name] = np.full_like(stored[name], 128)
+    context = planted(stored)
+    assert len(set(kinds(context, context.readable()))) == 1
+    assert run_check("mixed-modes", context) == []
 
 
 def test_too_few_patients_say_so(two_classes, planted):
