@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 import pytest
 
-from medimg.core.checking import CheckContext
+from medimg.core.checking import CheckContext, grouped
 from medimg.core.images import is_image_name
-from medimg.core.near_copies import CONFIRMED, LEAST_SPREAD, PLAUSIBLE
+from medimg.core.near_copies import CONFIRMED, LEAST_SPREAD, PLAUSIBLE, keys_of
 from medimg.core.scan import scan
 from medimg.manager import plugins
 from medimg.opening import open_dataset
@@ -130,15 +130,16 @@ class Found:
         assert context.near_search.not_searched == ""
         # where many more look nearly as alike, a pair that is not the same picture is no finding
         self.by_nature = context.near_search.look_alikes >= 3 * max(1, len(alike))
-        self.confirmed, self.unconfirmed = (
-            pairs_of(
-                [
-                    [name[s.path] for s in context.pictures_of(pair)]
-                    for pair in alike
-                    if (pair.confirmed or pair.moved) == sure
-                ]
-            )
-            for sure in (True, False)
+        # of many copies of one picture only the pairs that connect them are told
+        keys = keys_of(context.readable(), context.scan, alike)
+        same = grouped(context.readable(), lambda s: keys[s.path]).values()
+        self.confirmed = pairs_of([[name[s.path] for s in group] for group in same])
+        self.unconfirmed = pairs_of(
+            [
+                [name[s.path] for s in context.pictures_of(pair)]
+                for pair in alike
+                if not (pair.confirmed or pair.moved)
+            ]
         )
 
 
