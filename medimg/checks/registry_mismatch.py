@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -225,12 +226,16 @@ def published_by_class(card: DatasetCard) -> dict[str, int]:
 
 
 def share_in_words(part: int, whole: int) -> str:
-    """A percentage that is not rounded to nothing.
+    """A percentage that is rounded neither to nothing nor to all.
 
     >>> share_in_words(7, 7909), share_in_words(1416, 5856)
     ('0.09 %', '24 %')
+    >>> share_in_words(5846, 5856), share_in_words(277523, 277524), share_in_words(5856, 5856)
+    ('99.8 %', '99.9 %', '100 %')
     """
     share = 100 * part / whole
+    if part < whole and share >= 99.5:
+        return f"{math.floor(10 * share) / 10:.1f} %"
     return f"{share:.0f} %" if share >= 1 else f"{share:.1g} %"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from medimg.api import DatasetIndex, Sample
+from medimg.checks.registry_mismatch import share_in_words
 from medimg.core.checking import CheckContext, NotApplicable
 from medimg.core.index import FileSource
 from medimg.manager import plugins
@@ -205,3 +206,8 @@ def test_real_samples(name, severity, said, shared_data, run_check):
     context = CheckContext(index, {}, {}, REGISTRY.datasets[index.card])
     (finding,) = run_check("registry-mismatch", context)
     assert finding.severity == severity and said in finding.message
+
+
+def test_a_part_is_never_all():
+    assert share_in_words(5846, 5856) == "99.8 %" and share_in_words(277_523, 277_524) == "99.9 %"
+    assert share_in_words(5856, 5856) == "100 %"
