@@ -409,7 +409,8 @@ def say_summary(job: Job, verified: Verified, scanned: Scanned) -> None:
     from medimg.reports.findings import counted
 
     rate = scanned.images_per_second
-    words = [f"{rate:,.0f} images/s" if rate else ""]
+    # of reading alone: some checks take longer than that
+    words = [f"read at {rate:,.0f} images/s" if rate else ""]
     words += [f"{scanned.cached:,} unchanged since the last time" if scanned.cached else ""]
     words += [f"{scanned.missing:,} not read" if scanned.missing else ""]
     aside = "; ".join(w for w in words if w)
