@@ -177,7 +177,7 @@ class Job:
         """What a table lost on the way: its rows are not all there."""
         for finding in index.findings:
             if finding.check == "csv-encoding" and finding.severity != "info":
-                self.note(f"{finding.check}: {finding.message}", severity=finding.severity)
+                self.note(finding.told, severity=finding.severity)
                 self.note(f"  {finding.hint}")
 
     def scan(self, index: DatasetIndex) -> Any:

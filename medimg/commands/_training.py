@@ -248,7 +248,7 @@ def with_some_positive(job: Job, index: DatasetIndex) -> DatasetIndex:
         ({"class": taken},),
         f"If it is the other: --positive {quote(other)}",
     )
-    job.note(f"{finding.check}: {finding.message}", severity="warning")
+    job.note(finding.told, severity="warning")
     job.note(f"  {finding.hint}")
     return replace(index, positive=taken, findings=(*index.findings, finding))
 
@@ -262,7 +262,7 @@ def with_changes(job: Job, data: Data, run: Path) -> Data:
 
     found = changed_since(read_run_splits(run), data, data.index.samples)
     for finding in found:
-        job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
+        job.note(finding.told, severity=finding.severity)
         job.note(f"  {finding.hint}")
     return replace(data, index=replace(data.index, findings=(*data.index.findings, *found)))
 
@@ -316,7 +316,7 @@ def ready(job: Job, recipe: Recipe, data: Data, spec: ModelSpec | None = None) -
     )
     for finding in experiment.findings:
         if finding.severity == "error":
-            job.note(f"allowed: {finding.check}: {finding.message}", severity="warning")
+            job.note(f"allowed: {finding.told}", severity="warning")
         else:
             told(job, finding)
     return experiment
@@ -364,7 +364,7 @@ def preflight(
     for finding in found:
         if finding.severity == "error":
             raise Refused(
-                f"{finding.check}: {finding.message}",
+                finding.told,
                 f"{finding.hint}\nTrain all the same: --no-preflight",
                 (finding,),
             )
@@ -374,7 +374,7 @@ def preflight(
 
 def told(job: Job, finding: Finding) -> None:
     """Something that a user should know now, with what to do about it."""
-    job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
+    job.note(finding.told, severity=finding.severity)
     if finding.hint:
         job.note(f"  {finding.hint}")
 

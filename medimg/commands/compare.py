@@ -524,7 +524,7 @@ def command(
         findings = [f for f in (trained_on_test(entries), mixed, versions_differ(entries)) if f]
     say_refused(job, refused)
     for finding in findings:
-        job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
+        job.note(finding.told, severity=finding.severity)
         job.note(f"  {finding.hint}" if finding.hint else "")
     plots: list[str] = []
     if comparable:

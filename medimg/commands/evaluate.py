@@ -124,7 +124,7 @@ def command(
     findings = (*work.findings, *alarms_of(work, result))
     say(job, work, result)
     for finding in findings:
-        job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
+        job.note(finding.told, severity=finding.severity)
         job.note(f"  {finding.hint}")
     job.finish(
         result,

@@ -285,7 +285,7 @@ def command(
         )
     for finding in index.findings:
         if finding.severity != "info" and finding.check != GUESS:
-            job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
+            job.note(finding.told, severity=finding.severity)
     job.say("Plots: " + ", ".join(str(job.folder / p) for p in result["plots"]))
     job.say(f"Next: medimg verify {typed(dataset, layout, options, positive)}")
     result["page"] = PAGE if html else None

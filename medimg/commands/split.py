@@ -182,7 +182,7 @@ def say_findings(job: Job, before: DatasetIndex, findings: tuple[Finding, ...]) 
             severity="warning",
         )
     for finding in findings:
-        job.note(f"{finding.check}: {finding.message}", severity=finding.severity)
+        job.note(finding.told, severity=finding.severity)
         job.note(f"  {finding.hint}")
 
 

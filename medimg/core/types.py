@@ -6,6 +6,7 @@ imports neither NumPy nor a framework, so that plugins can name their records at
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -61,6 +62,10 @@ class Source(Protocol):
         """
 
 
+# controls, line and paragraph separators, marks that turn the direction of writing
+UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069]")
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something the reader, a check or a run has to say.
@@ -81,6 +86,20 @@ class Finding:
     count: int = 0
     items: tuple[Mapping[str, Any], ...] = ()
     hint: str = ""
+
+    @property
+    def told(self) -> str:
+        """Its name and message on one line, for a terminal."""
+        return f"{self.check}: {on_one_line(self.message)}"
+
+
+def on_one_line(text: str) -> str:
+    """A text in which line ends and control characters, of file names mostly, are escaped.
+
+    >>> print(on_one_line("no image in a\\nb\\x1b[31m"))
+    no image in a\\nb\\x1b[31m
+    """
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from medimg.core.checking import NOT_RUN, Checked
-from medimg.core.types import DatasetIndex, Finding
+from medimg.core.types import DatasetIndex, Finding, on_one_line
 
 COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 SHOWN_ITEMS = 3
@@ -42,14 +42,14 @@ def say_findings(say: Say, findings: Iterable[Finding]) -> None:
     """What is wrong: the first few items of each, the next step."""
     for finding in findings:
         label = click.style(f"{finding.severity:<{INDENT}}", fg=COLOURS[finding.severity])
-        say(f"{label}{finding.check}: {finding.message}")
+        say(f"{label}{finding.told}")
         shown = finding.items[:SHOWN_ITEMS] if finding.severity != "info" else ()
         for row in shown:
-            say(" " * INDENT + "  " + in_words(row))
+            say(" " * INDENT + "  " + on_one_line(in_words(row)))
         if len(finding.items) > len(shown) > 0:
             say(" " * INDENT + f"  … and {len(finding.items) - len(shown):,} more in the report")
         if finding.hint:
-            say(" " * INDENT + f"→ {finding.hint}")
+            say(" " * INDENT + f"→ {on_one_line(finding.hint)}")
 
 
 def say_fine(say: Say, checks: Mapping[str, Checked]) -> None:

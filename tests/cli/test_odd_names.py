@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from medimg.cli.main import run
 
 NAMES = {
     "latin-1": [b"r\xe9sum\xe9 ", b"a\xff\xfe"],
@@ -103,3 +106,21 @@ def test_every_command_takes_odd_names(oddly_named):
 @pytest.mark.parametrize("encoding", ["ascii"])
 def test_a_terminal_that_lacks_the_letters(oddly_named, encoding):
     assert commands(oddly_named, "verify|data", encoding=encoding) == [1]
+
+
+def test_control_characters_of_names_are_escaped_where_findings_are_told(
+    tmp_path, write_image, capsys
+):
+    for n, name in enumerate(("a/x\ny.png", "a/\x1b[31mred.png", "b/1.png", "b/2.png")):
+        write_image(tmp_path / "set" / name, n, (24, 24))
+    (tmp_path / "set" / "a" / "em\npty.png").write_bytes(b"")
+    args = [str(tmp_path / "set"), "--out", str(tmp_path / "runs"), "--name", "v"]
+    assert run(["verify", *args]) == 1
+    said = capsys.readouterr()
+    assert r"a/em\npty.png" in said.out and "\npty.png" not in said.out + said.err
+    assert "\x1b[31mred" not in said.out + said.err
+    # reading is not the whole of what a run takes
+    assert re.search(r"\(read at [\d,]+ images/s\)", said.out)
+    report = json.loads((tmp_path / "runs" / "v" / "report.json").read_text())
+    (empty,) = [f for f in report["findings"] if f["check"] == "empty-file"]
+    assert empty["items"][0]["file"] == "a/em\npty.png"
