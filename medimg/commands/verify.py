@@ -138,9 +138,9 @@ def settings(given: Mapping[str, str], job: Job, known: Iterable[str]) -> dict[s
 
 def baseline_of(file: str | None) -> list[dict[str, Any]] | None:
     """The findings that were accepted, read before the work begins."""
-    from medimg.core.baseline import read_baseline
+    from medimg.core.baseline import read_accepted
 
-    return read_baseline(file) if file else None
+    return read_accepted(file) if file else None
 
 
 def warn_of_another(job: Job, baseline: str, index: DatasetIndex) -> None:
@@ -219,6 +219,9 @@ def result_of(
     """The report's `result`."""
     from dataclasses import asdict
 
+    from medimg.core.baseline import beyond_report
+    from medimg.core.report import cut
+
     return {
         "checks": {
             name: {
@@ -236,10 +239,11 @@ def result_of(
         "partial": scanned.missing,
         "interrupted": bool(scanned.missing or verified.not_run),
         "page": page,
+        "beyond": beyond_report((*verified.findings, *verified.known)),
         "baseline": baseline
         and {
             "file": baseline,
-            "findings": [asdict(f) for f in verified.known],
+            "findings": [asdict(cut(f)) for f in verified.known],
             "unchecked": list(verified.unchecked),
         },
     }

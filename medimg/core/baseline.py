@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from medimg.core.checking import MOST_ITEMS
 from medimg.core.errors import InputError
-from medimg.core.types import Finding
+from medimg.core.types import MOST_IN_REPORT, Finding
 
 RANK = {"info": 0, "warning": 1, "error": 2}
 
@@ -27,6 +27,30 @@ def read_baseline(path: str | Path) -> list[dict[str, Any]]:
     return list(report.get("findings") or []) + list(
         (report.get("result", {}).get("baseline") or {}).get("findings") or []
     )
+
+
+def read_accepted(path: str | Path) -> list[dict[str, Any]]:
+    """As `read_baseline`, with the digests of the items that a report does not hold (`beyond`)."""
+    beyond = read_verify_report(path).get("result", {}).get("beyond") or {}
+    return [
+        row | {"beyond": beyond.get(row["check"], [])} if row["count"] > len(row["items"]) else row
+        for row in read_baseline(path)
+    ]
+
+
+def beyond_report(findings: Iterable[Finding]) -> dict[str, list[str]]:
+    """Check to the digests of its items that a report does not hold."""
+    found: dict[str, list[str]] = {}
+    for finding in findings:
+        if rest := finding.items[MOST_IN_REPORT:]:
+            found.setdefault(finding.check, []).extend(digest(identity(row)) for row in rest)
+    return found
+
+
+def digest(about: Hashable) -> str:
+    """48 bits of what an item is about: in a million items two are alike once in 500 times."""
+    text = json.dumps(sorted(map(str, about)) if isinstance(about, frozenset) else str(about))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def other_dataset(path: str | Path, name: str, classes: Iterable[str]) -> str | None:
@@ -70,8 +94,8 @@ def beside(
 
     An item is known where the baseline names the same files (or class, split, patient) under the
     same check, at the same severity or a higher one. What names no items is known where the
-    baseline's check says something, too; so is what exceeds the thousand items that a report
-    holds, as long as there are no more of them.
+    baseline's check says something, too. Items that the baseline's report does not hold are known
+    by their digests; where it has none, as long as there are no more of them.
 
     Args:
         told: what the message says of items that the baseline does not have, where it has others.
@@ -84,8 +108,14 @@ def beside(
             if k["check"] == finding.check and RANK[k["severity"]] >= RANK[finding.severity]
         ]
         met = {identity(row) for k in before for row in k["items"]}
-        fresh = [row for row in finding.items if identity(row) not in met]
-        cut_off = any(k["count"] > len(k["items"]) >= MOST_ITEMS for k in before)
+        beyond = {mark for k in before for mark in k.get("beyond", ())}
+        abouts = [identity(row) for row in finding.items]
+        known_items = [a in met or bool(beyond and digest(a) in beyond) for a in abouts]
+        fresh = [row for row, old in zip(finding.items, known_items, strict=True) if not old]
+        cut_off = any(
+            len(k["items"]) >= MOST_IN_REPORT and k["count"] > len(k["items"]) + len(beyond)
+            for k in before
+        )
         most = max((k["count"] for k in before), default=0)
         if before and (not fresh or (cut_off and finding.count <= most)):
             old.append(finding)
@@ -95,7 +125,7 @@ def beside(
             count = max(finding.count - most, len(fresh)) if cut_off else len(fresh)
             words = f"{finding.message} ({count:,} of them {told})"
             new.append(replace(finding, message=words, count=count, items=tuple(fresh)))
-            rest = [row for row in finding.items if identity(row) in met]
+            rest = [row for row, was in zip(finding.items, known_items, strict=True) if was]
             old.append(replace(finding, count=len(rest), items=tuple(rest)))
     return tuple(new), tuple(old)
 

@@ -27,7 +27,8 @@ from medimg.core.types import DatasetIndex, Finding, Sample
 Key = TypeVar("Key", bound=Hashable)
 Found = TypeVar("Found")
 Check = Callable[..., list[Finding]]
-MOST_ITEMS = 1000
+# that a check names; a report holds fewer
+MOST_ITEMS = 20_000
 # errors under which a result means nothing; `train` refuses them
 GATE = (
     "one-class",
@@ -255,7 +256,7 @@ def item(sample: Sample, **more: Any) -> dict[str, Any]:
 
 
 def items(samples: Iterable[Sample]) -> tuple[dict[str, Any], ...]:
-    """The first thousand samples as items."""
+    """The samples as items, up to the most that a check names."""
     return tuple(item(s) for s, _ in zip(samples, range(MOST_ITEMS), strict=False))
 
 

@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from medimg import __version__
 from medimg.core.errors import InputError
 from medimg.core.results import RESULTS, FindingModel
-from medimg.core.types import DatasetIndex, Finding, RuntimeInfo
+from medimg.core.types import MOST_IN_REPORT, DatasetIndex, Finding, RuntimeInfo
 
 SCHEMA = "medimg.report/1"
 # what tempfile makes of the name of a file that is being written
@@ -216,10 +216,15 @@ def build(
             },
             "dataset": finite(dataset.model_dump()) if dataset else None,
             "result": finite(data),
-            "findings": [finite(asdict(f)) for f in findings],
+            "findings": [finite(asdict(cut(f))) for f in findings],
             "seconds": round(seconds, 3),
         }
     )
+
+
+def cut(finding: Finding) -> Finding:
+    """A finding with as many items as a report holds."""
+    return replace(finding, items=finding.items[:MOST_IN_REPORT])
 
 
 def to_json(report: Envelope) -> str:

@@ -64,7 +64,8 @@ class VerifyResult(Result):
     """What verify found.
 
     `from_cache`: files known from an earlier run; `partial`: files that were not read;
-    `interrupted`: not all files were read, or not all checks run.
+    `interrupted`: not all files were read, or not all checks run; `beyond`: digests of the items
+    of each check that the report does not hold, by which a later baseline knows them.
     """
 
     checks: dict[str, CheckStatus]
@@ -76,6 +77,7 @@ class VerifyResult(Result):
     partial: int = 0
     interrupted: bool = False
     page: str | None = None
+    beyond: dict[str, list[str]] = {}
 
 
 class FoldSplit(Result):

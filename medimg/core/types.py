@@ -64,6 +64,8 @@ class Source(Protocol):
 
 # controls, line and paragraph separators, marks that turn the direction of writing
 UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069]")
+# items of a finding that a report holds; a check names more, so that new ones can be told
+MOST_IN_REPORT = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from medimg.core.checking import NOT_RUN, Checked
-from medimg.core.types import DatasetIndex, Finding, on_one_line
+from medimg.core.types import MOST_IN_REPORT, DatasetIndex, Finding, on_one_line
 
 COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 SHOWN_ITEMS = 3
@@ -47,9 +47,23 @@ def say_findings(say: Say, findings: Iterable[Finding]) -> None:
         for row in shown:
             say(" " * INDENT + "  " + on_one_line(in_words(row)))
         if len(finding.items) > len(shown) > 0:
-            say(" " * INDENT + f"  … and {len(finding.items) - len(shown):,} more in the report")
+            say(" " * INDENT + f"  … and {more_in_report(finding, len(shown))}")
         if finding.hint:
             say(" " * INDENT + f"→ {on_one_line(finding.hint)}")
+
+
+def more_in_report(finding: Finding, shown: int) -> str:
+    """How many items stand in the report beside those shown, and whether these are all.
+
+    >>> more_in_report(Finding("blur", "info", "", 5, ({},) * 5), 3)
+    '2 more in the report'
+    >>> more_in_report(Finding("blur", "info", "", 1302, ({},) * 1302), 3)
+    '997 more of the first 1,000, which the report lists'
+    """
+    held = min(len(finding.items), MOST_IN_REPORT)
+    if finding.count > held >= MOST_IN_REPORT:
+        return f"{held - shown:,} more of the first {held:,}, which the report lists"
+    return f"{held - shown:,} more in the report"
 
 
 def say_fine(say: Say, checks: Mapping[str, Checked]) -> None:
