@@ -117,16 +117,18 @@ def beside(
             for k in before
         )
         most = max((k["count"] for k in before), default=0)
-        if before and (not fresh or (cut_off and finding.count <= most)):
+        # of what no list holds the count tells
+        count = max(finding.count - most, len(fresh)) if cut_off else len(fresh)
+        if before and (not count or (cut_off and finding.count <= most)):
             old.append(finding)
-        elif len(fresh) == len(finding.items):
+        elif not before or (fresh and len(fresh) == len(finding.items)):
             new.append(finding)
         else:
-            count = max(finding.count - most, len(fresh)) if cut_off else len(fresh)
             words = f"{finding.message} ({count:,} of them {told})"
             new.append(replace(finding, message=words, count=count, items=tuple(fresh)))
             rest = [row for row, was in zip(finding.items, known_items, strict=True) if was]
-            old.append(replace(finding, count=len(rest), items=tuple(rest)))
+            others = finding.count - count if cut_off else len(rest)
+            old.append(replace(finding, count=others, items=tuple(rest)))
     return tuple(new), tuple(old)
 
 

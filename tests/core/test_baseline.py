@@ -71,6 +71,15 @@ def test_a_list_that_was_cut_off_is_known_until_there_are_more():
     assert beside([more], before)[0][0].count == 2
 
 
+def test_what_is_new_beyond_all_lists_is_not_known():
+    files = [f"{n}.png" for n in range(1000)]
+    before = accepted(finding("blur", *files, count=1500))
+    ((new,), (old,)) = beside([finding("blur", *files, count=1501)], before)
+    assert (new.count, new.items) == (1, ()) and "(1 of them new)" in new.message
+    assert old.count == 1500
+    assert beside([finding("blur", *files, count=1500)], before)[0] == ()
+
+
 @pytest.mark.parametrize("text", [None, "{", "[]", '{"command": "inspect"}'])
 def test_what_is_no_report_of_verify_is_refused(tmp_path, text):
     file = tmp_path / "report.json"
