@@ -78,8 +78,9 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def intensity(records: Sequence[ScanRecord]) -> dict[str, Any]:
     """Grey levels 0..255 over all pixels: mean, standard deviation, percentiles.
 
-    Percentiles are read off a histogram of 64 bins, so they hold to two grey levels; every
-    image counts alike, whatever its size.
+    Percentiles are read off a histogram of 64 bins, straight within a bin, and lie between the
+    least and the most of the images' own, which are exact; every image counts alike, whatever
+    its size.
     """
     import numpy as np
 
@@ -88,14 +89,15 @@ def intensity(records: Sequence[ScanRecord]) -> dict[str, Any]:
     means = np.array([r.mean for r in records])
     deviations = np.array([r.std for r in records])
     shares = np.mean([r.histogram for r in records if r.histogram is not None], axis=0)
-    cumulative = np.cumsum(shares) / shares.sum()
-    width = 256 / len(shares)
+    cumulative = np.concatenate([[0.0], np.cumsum(shares) / shares.sum()])
+    edges = np.linspace(0, 256, len(cumulative))
+    own = np.array([r.percentiles for r in records if r.percentiles])
+    levels = np.interp(np.divide(PERCENTILES, 100), cumulative, edges) - 0.5
+    levels = np.clip(levels, own.min(axis=0), own.max(axis=0))
     return {
         "mean": float(means.mean()),
         "std": float(np.sqrt(np.mean(deviations**2) + means.var())),
-        "percentiles": {
-            str(p): float((np.searchsorted(cumulative, p / 100) + 0.5) * width) for p in PERCENTILES
-        },
+        "percentiles": dict(zip(map(str, PERCENTILES), levels.tolist(), strict=True)),
     }
 
 
@@ -149,14 +151,7 @@ def facts(index: DatasetIndex, result: dict[str, Any]) -> list[list[str]]:
     rows = []
     size = result["sizes"]
     if size["width"]:
-        w, h = size["width"], size["height"]
-        rows.append(
-            [
-                "Sizes",
-                f"{w['min']}×{h['min']} to {w['max']}×{h['max']} px, "
-                f"median {w['median']}×{h['median']}, {size['distinct']} distinct",
-            ]
-        )
+        rows.append(["Sizes", sizes_in_words(size)])
     rows.append(["Modes", counted(result["modes"])])
     rows.append(["Formats", counted(result["formats"])])
     level = result["intensity"]["all"]
@@ -178,6 +173,27 @@ def facts(index: DatasetIndex, result: dict[str, Any]) -> list[list[str]]:
     if index.unlabelled:
         rows.append(["Unlabelled", f"{len(index.unlabelled):,} images, left out"])
     return rows
+
+
+def sizes_in_words(size: Mapping[str, Any]) -> str:
+    """Widths and heights, each from the least to the most, and the commonest size.
+
+    >>> side = {"min": 30, "median": 30, "max": 40}
+    >>> most = [{"width": 30, "height": 20, "images": 16}]
+    >>> sizes_in_words({"width": side, "height": side, "distinct": 2, "commonest": most})
+    '30–40 × 30–40 px (width × height), 2 distinct, most often 30×20 (16)'
+    """
+    most = size["commonest"][0]
+    if size["distinct"] == 1:
+        return f"{most['width']}×{most['height']} px, all of them"
+    sides = " × ".join(
+        f"{own['min']}–{own['max']}" if own["min"] < own["max"] else str(own["min"])
+        for own in (size["width"], size["height"])
+    )
+    return (
+        f"{sides} px (width × height), {size['distinct']} distinct, most often "
+        f"{most['width']}×{most['height']} ({most['images']:,})"
+    )
 
 
 def counted(counts: Mapping[str, int]) -> str:

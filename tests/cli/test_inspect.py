@@ -103,7 +103,7 @@ def test_what_is_printed(mixed, tmp_path):
     result = call(mixed[0], cwd=tmp_path)
     for words in (
         "24 images",
-        "30×20 to 40×20 px",
+        "30–40 × 20 px (width × height), 2 distinct, most often 30×20 (16)",
         "RGB 12, L 12",
         "Patients     unknown",
         "Next: medimg verify",
@@ -236,3 +236,20 @@ def test_the_grid_is_drawn_as_training_draws(tmp_path):
         for epoch in range(6):
             (batch,) = loader.augmented(epoch, 4)
             np.testing.assert_array_equal(images[row * 7 + 1 + epoch], batch[place].squeeze())
+
+
+def test_percentiles_at_the_ends_are_those_of_the_pixels(tmp_path):
+    random = np.random.default_rng(3)
+    images = []
+    for number in range(6):
+        pixels = random.integers(0, 256, (40, 40)).astype(np.uint8)
+        pixels[:10], pixels[-4:] = 0, 255
+        images.append(pixels)
+        file = tmp_path / "set" / "ab"[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(file), pixels)
+    got = report_of(tmp_path / "set", cwd=tmp_path)["result"]["intensity"]["all"]["percentiles"]
+    together = np.concatenate([i.ravel() for i in images])
+    assert (got["1"], got["99"]) == (0, 255)
+    for p, value in got.items():
+        assert value == pytest.approx(np.percentile(together, float(p)), abs=2)
