@@ -134,11 +134,13 @@ def say(job: Job, index: DatasetIndex, result: dict[str, Any]) -> None:
 
 def class_rows(index: DatasetIndex) -> list[dict[str, Any]]:
     """A row a class: images by part, patients, share."""
+    from medimg.reports.narrow_tables import LONGEST_NAME, shortened
+
     splits = index.split_counts()
     total = max(1, len(index))
     rows = []
     for name, count in index.class_counts().items():
-        row: dict[str, Any] = {"class": name}
+        row: dict[str, Any] = {"class": shortened(name, LONGEST_NAME)}
         row |= {split: counts[name] for split, counts in splits.items()}
         row |= {"images": count, "share": f"{count / total:.1%}"}
         if index.groups():

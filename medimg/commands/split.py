@@ -101,7 +101,7 @@ def same_pictures(job: Job, index: DatasetIndex, records: Mapping[str, Any]) -> 
 
 def table(index: DatasetIndex, made: Assignment) -> str:
     """Images by part and class, patients by part, and the shares beside those asked."""
-    from tabulate import tabulate
+    from medimg.reports.narrow_tables import narrow_table
 
     patients = index.groups()
     rows: list[list[Any]] = []
@@ -121,12 +121,7 @@ def table(index: DatasetIndex, made: Assignment) -> str:
         *(["patients"] if patients else []),
         *index.classes,
     ]
-    return tabulate(
-        rows,
-        headers=headers,
-        disable_numparse=True,
-        colalign=("left", *("right" for _ in headers[1:])),
-    )
+    return narrow_table(headers, rows, left=1)
 
 
 def say_split(
@@ -206,7 +201,7 @@ def result_of(after: DatasetIndex, made: Assignment, file: Path, note: str) -> d
 
 def fold_table(index: DatasetIndex, folds: Folds) -> str:
     """What each fold tests, by class, and what is left to learn and validate."""
-    from tabulate import tabulate
+    from medimg.reports.narrow_tables import narrow_table
 
     patients = index.groups()
     rows: list[list[Any]] = []
@@ -228,9 +223,7 @@ def fold_table(index: DatasetIndex, folds: Folds) -> str:
         "train",
         *(["val"] if folds.val_percent else []),
     ]
-    return tabulate(
-        rows, headers=headers, disable_numparse=True, colalign=("right",) * len(headers)
-    )
+    return narrow_table(headers, rows)
 
 
 def say_folds(job: Job, index: DatasetIndex, folds: Folds, findings: tuple[Finding, ...]) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 
 from medimg.core.augment import draw, warp
 from medimg.core.images import decode_to_input
+from medimg.reports.narrow_tables import shortened
 from medimg.reports.plots import figure, is_phantom, save
-from medimg.reports.plots_dataset import MOST_CLASSES, shortened
+from medimg.reports.plots_dataset import MOST_CLASSES
 
 if TYPE_CHECKING:
     from medimg.core.augment import Augmentation

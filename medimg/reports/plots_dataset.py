@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medimg.core.images import decode_to_input
+from medimg.reports.narrow_tables import shortened
 from medimg.reports.plots import CLASS_COLOURS, figure, is_phantom, save
 
 if TYPE_CHECKING:
@@ -92,16 +93,6 @@ def turned(names: list[str]) -> dict[str, Any]:
     if len(names) > 12:
         return {"rotation": 90}
     return {"rotation": 25, "ha": "right"} if max(map(len, names), default=0) > 12 else {}
-
-
-def shortened(name: str, most: int = 20) -> str:
-    """A name's beginning and end: long names often differ in their last letters.
-
-    >>> shortened("squamous_cell_carcinoma_grade_2")
-    'squamous_c…a_grade_2'
-    """
-    head = most // 2
-    return name if len(name) <= most else f"{name[:head]}…{name[head + 1 - most :]}"
 
 
 def sample_grid(

@@ -215,3 +215,17 @@ def test_training_on_a_split_with_copies_names_the_option(folder, capsys):
     said = capsys.readouterr().err
     assert "duplicates-across-splits" in said
     assert f"medimg split {folder} --keep-duplicates-together" in said
+
+
+@pytest.mark.parametrize("command", [("split",), ("split", "--folds", "3"), ("inspect",)])
+def test_many_long_class_names_fit_a_terminal(command, tmp_path, capsys):
+    for label in range(12):
+        name = f"carcinoma with a name {'that is longer than a terminal ' * 3}of grade {label}"
+        for number in range(6):
+            picture(tmp_path / "set" / name / f"{number}.png", 10 * label + number)
+    assert run([*command, str(tmp_path / "set"), "--out", str(tmp_path / "r")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (rule,) = [n for n, line in enumerate(lines) if line.startswith("---")]
+    table = lines[rule - 1 : lines.index("", rule)]
+    assert max(map(len, table)) <= 100
+    assert len({line for line in table if "of grade" in line}) == 12

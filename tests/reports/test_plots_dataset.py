@@ -10,7 +10,8 @@ import pytest
 
 from medimg.core.scan import scan
 from medimg.reports import plots_dataset
-from medimg.reports.plots_dataset import dataset_plots, shortened
+from medimg.reports.narrow_tables import shortened
+from medimg.reports.plots_dataset import dataset_plots
 
 
 @pytest.fixture
