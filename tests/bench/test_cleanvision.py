@@ -72,8 +72,8 @@ ROWS = (
 LEAST_TIMES = {"reading the images (scan)": 6, "from files to the same issues": 5}
 LEAST_OF_ALL = {
     "reading the images (scan)": 20,
-    "from files to the same issues": 20,
-    "from files to all issues": 20,
+    "from files to the same issues": 16,
+    "from files to all issues": 16,
 }
 # seconds by the clock, seconds of all cores
 Taken = tuple[float, float]
